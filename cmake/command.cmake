@@ -1,0 +1,1 @@
+# The feox command: see src/cli.

@@ -1,0 +1,15 @@
+# Compiler flags shared by every target of ours: link feox_flags privately.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+add_library(feox_flags INTERFACE)
+target_compile_features(feox_flags INTERFACE c_std_11)
+target_compile_options(feox_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  -Wstrict-prototypes -Wmissing-prototypes -fno-strict-aliasing)
+if(FEOX_WERROR)
+  target_compile_options(feox_flags INTERFACE -Werror)
+endif()
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
+set(CMAKE_C_FLAGS_DEBUG "-O1 -g -DFX_DEBUG -DFX_SLOW_ASSERTS")
+set(CMAKE_C_FLAGS_ASAN "-O1 -g -DFX_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all")
+set(CMAKE_C_FLAGS_TSAN "-O1 -g -DFX_DEBUG -fsanitize=thread")

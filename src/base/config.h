@@ -1,0 +1,41 @@
+/* config: every limit of the library in one place, and how they relate. Constants only. */
+#ifndef FX_BASE_CONFIG_H
+#define FX_BASE_CONFIG_H
+
+#include <stdint.h>
+
+#include "feox.h"
+
+#define FX_CACHE_LINE 64u
+
+/* Disk: the unit of space and of aligned transfers, whatever the device's sector is. */
+#define FX_BLOCK_SIZE 4096u
+/* Packed records are written in extents of at most this size. */
+#define FX_SEGMENT_SIZE_MAX (1u << 20)
+/* A value from this size on gets an extent of its own. */
+#define FX_LARGE_VALUE_MIN (64u << 10)
+/* A group up to this size travels inside its journal entry. */
+#define FX_INLINE_GROUP_MAX (16u << 10)
+/* Bytes of encoded records that one shard may hold before writers flush. */
+#define FX_WBUF_SIZE_MAX (4u << 20)
+#define FX_JOURNAL_SIZE (4u << 20)
+#define FX_FILE_GROWTH_MIN (4u << 20)
+
+/* Memory: values up to this size live in their record, longer ones in a block. */
+#define FX_INLINE_VALUE_MAX 2048u
+#define FX_SHARDS_MIN 16u
+#define FX_SHARDS_MAX 256u
+
+#define FX_VALUE_SIZE_DEFAULT (64u << 20)
+#define FX_FLUSH_INTERVAL_MS 100u
+#define FX_SWEEP_INTERVAL_MS 1000u
+
+#define FX_JSON_DEPTH_MAX 128u
+#define FX_JSON_OPERATIONS_MAX 10000u
+
+_Static_assert(FX_SEGMENT_SIZE_MAX % FX_BLOCK_SIZE == 0, "segments are whole blocks");
+_Static_assert(FX_LARGE_VALUE_MIN + FEOX_KEY_SIZE_MAX + 1024u < FX_SEGMENT_SIZE_MAX,
+               "the largest packed record fits a segment");
+_Static_assert(FX_INLINE_GROUP_MAX * 8u < FX_JOURNAL_SIZE, "the ring holds many groups");
+
+#endif

@@ -1,0 +1,21 @@
+#define _GNU_SOURCE
+#include "base/rng.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+bool fx_random_bytes(void *out, size_t size) {
+    uint8_t *at = out;
+    while (size > 0) {
+        ssize_t got = getrandom(at, size, 0);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return false;
+        }
+        at += got;
+        size -= (size_t)got;
+    }
+    return true;
+}

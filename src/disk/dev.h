@@ -1,0 +1,114 @@
+/* dev: the storage door. Everything that reaches a file goes through here; the simulator is one
+ * more implementation.
+ *
+ * Offsets, sizes and buffers are multiples of FX_BLOCK_SIZE and aligned to it. Short transfers,
+ * EINTR and EAGAIN are dealt with below the door. Results are 0 or -errno.
+ * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC (and
+ * after a failed WRITE) nothing is known of the writes it covered: the queue is dead, every later
+ * operation fails with the same error. It is never retried into success.
+ * Threads: read, size from any thread; each queue belongs to one thread at a time; grow, shrink and
+ * close to the owner of the store.
+ */
+#ifndef FX_DISK_DEV_H
+#define FX_DISK_DEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+
+typedef struct fx_dev fx_dev;
+typedef struct fx_dev_queue fx_dev_queue;
+
+typedef enum fx_dev_kind { FX_DEV_READ = 1, FX_DEV_WRITE = 2, FX_DEV_SYNC = 3 } fx_dev_kind;
+
+typedef struct fx_dev_op {
+    fx_dev_kind kind;
+    int result; /* filled when reaped */
+    uint64_t offset;
+    size_t size;
+    void *buffer; /* the caller's until reaped */
+    struct fx_dev_op *next; /* the queue's while submitted */
+} fx_dev_op;
+
+typedef struct fx_dev_vtable {
+    const char *name; /* "uring", "threads" */
+    int (*read)(fx_dev *dev, uint64_t offset, void *buffer, size_t size);
+    /* Real size of the file, bytes. */
+    uint64_t (*size)(fx_dev *dev);
+    /* Extends the file to `size` with space really reserved, and makes that durable. -ENOSPC leaves
+     * the old size. */
+    int (*grow)(fx_dev *dev, uint64_t size);
+    /* Cuts the file to `size`, durably. */
+    int (*shrink)(fx_dev *dev, uint64_t size);
+    int (*queue_open)(fx_dev *dev, fx_dev_queue **queue_out);
+    void (*close)(fx_dev *dev); /* unlocks */
+    /* Hands over one operation. Never fails: an error is in its result. */
+    void (*submit)(fx_dev_queue *queue, fx_dev_op *op);
+    /* Waits for one submitted operation, any, and returns it; NULL: none is under way. */
+    fx_dev_op *(*reap)(fx_dev_queue *queue);
+    void (*queue_close)(fx_dev_queue *queue); /* nothing may be under way */
+} fx_dev_vtable;
+
+/* Implementations begin with these. */
+struct fx_dev {
+    const fx_dev_vtable *vtable;
+};
+struct fx_dev_queue {
+    fx_dev *dev;
+};
+
+static inline int fx_dev_read(fx_dev *dev, uint64_t offset, void *buffer, size_t size) {
+    return dev->vtable->read(dev, offset, buffer, size);
+}
+
+static inline uint64_t fx_dev_size(fx_dev *dev) {
+    return dev->vtable->size(dev);
+}
+
+static inline int fx_dev_grow(fx_dev *dev, uint64_t size) {
+    return dev->vtable->grow(dev, size);
+}
+
+static inline int fx_dev_shrink(fx_dev *dev, uint64_t size) {
+    return dev->vtable->shrink(dev, size);
+}
+
+static inline int fx_dev_queue_open(fx_dev *dev, fx_dev_queue **queue_out) {
+    return dev->vtable->queue_open(dev, queue_out);
+}
+
+static inline void fx_dev_close(fx_dev *dev) {
+    dev->vtable->close(dev);
+}
+
+static inline void fx_dev_submit(fx_dev_queue *queue, fx_dev_op *op) {
+    queue->dev->vtable->submit(queue, op);
+}
+
+static inline fx_dev_op *fx_dev_reap(fx_dev_queue *queue) {
+    return queue->dev->vtable->reap(queue);
+}
+
+static inline void fx_dev_queue_close(fx_dev_queue *queue) {
+    queue->dev->vtable->queue_close(queue);
+}
+
+/* How to open a file. */
+typedef struct fx_dev_open {
+    const char *path;
+    bool read_only;
+    bool create; /* make it if it is missing */
+    int backend; /* feox_io_backend */
+} fx_dev_open;
+
+/* Opens and locks a regular file. FEOX_NOT_FOUND (missing, not to be created), FEOX_ERR_NOT_FEOX
+ * (not a regular file), FEOX_ERR_BUSY, FEOX_ERR_READ_ONLY, FEOX_ERR_UNSUPPORTED, FEOX_ERR_IO,
+ * FEOX_ERR_MEMORY; fx_error_set (base/error.h) has the detail. An existing file is not touched, also not by a
+ * failed open; a file that was made here and whose open then fails is removed again. */
+feox_status fx_dev_file_open(const fx_dev_open *how, fx_dev **dev_out);
+/* Makes the directory entry of a file that was just made durable; call once its header is. */
+feox_status fx_dev_file_sync_name(fx_dev *dev, const char *path);
+
+#endif
