@@ -1,7 +1,7 @@
 /* format: why this way. A record is as small as its fields allow, so that a short value costs tens
- * of bytes; it can be verified alone, for reads, while a segment's own checksum lets recovery decide
- * about a whole group in one pass. The padding is part of the sum: no bit of the file that belongs to
- * a record can flip unseen.
+ * of bytes; it can be verified alone, for reads, while a segment's own checksum lets recovery
+ * decide about a whole group in one pass. The padding is part of the sum: no bit of the file that
+ * belongs to a record can flip unseen.
  */
 #include "disk/format.h"
 
@@ -105,8 +105,7 @@ static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_sto
     return (uint32_t)fx_checksum(record + 4, size - 4, fx_format_seed(id, position));
 }
 
-void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id,
-                           uint64_t position) {
+void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position) {
     fx_put_u32(record, record_checksum(record, size, id, position));
 }
 

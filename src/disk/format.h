@@ -8,8 +8,9 @@
  *
  * An extent is free, or holds one segment, one large value or the checkpoint. A segment is a header
  * and packed records. Small groups carry their segment inside their journal entry instead.
- * Checksums are XXH3, seeded with the store's id and the byte position in the file: bytes of another
- * store, or of another place, do not verify. They guard against accidents, not against forgers.
+ * Checksums are XXH3, seeded with the store's id and the byte position in the file: bytes of
+ * another store, or of another place, do not verify. They guard against accidents, not against
+ * forgers.
  */
 #ifndef FX_DISK_FORMAT_H
 #define FX_DISK_FORMAT_H
@@ -46,8 +47,7 @@ uint64_t fx_format_seed(const fx_store_id *id, uint64_t position);
 /* ---- Records ---- */
 
 /* Size on disk, a multiple of 8. A large value's bytes are not part of its record. */
-size_t fx_format_record_size(fx_entry_kind kind, size_t key_len, size_t value_len,
-                             bool has_expiry);
+size_t fx_format_record_size(fx_entry_kind kind, size_t key_len, size_t value_len, bool has_expiry);
 /* Writes everything but the checksum; fx_format_record_size() bytes. */
 void fx_format_record_encode(uint8_t *to, const fx_entry *entry);
 /* Fills in where a large value went and what it sums to. */
@@ -61,7 +61,8 @@ bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *e
 /* The same, and the checksum holds for byte `position`. */
 bool fx_format_record_verify(const uint8_t *bytes, size_t available, const fx_store_id *id,
                              uint64_t position, fx_entry *entry_out, size_t *size_out);
-/* How many bytes the record has that begins here: needs FX_RECORD_HEADER_SIZE bytes. 0: no record. */
+/* How many bytes the record has that begins here: needs FX_RECORD_HEADER_SIZE bytes. 0: no record.
+ */
 size_t fx_format_record_peek(const uint8_t *header);
 
 /* The checksum of a large value whose extent begins at byte `position`. */

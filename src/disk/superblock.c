@@ -1,8 +1,8 @@
 /* superblock: why this way. Two copies and a generation make the flip to a new checkpoint atomic: a
  * torn write costs the copy that was being written, and the other one is the root before it, whose
  * space is not reused until the new copy is durable. The magic, the checksum over the rest and the
- * place of the version number stay the same in all later formats, so that this code can tell a newer
- * file from a damaged one.
+ * place of the version number stay the same in all later formats, so that this code can tell a
+ * newer file from a damaged one.
  */
 #include "disk/superblock.h"
 
@@ -43,10 +43,22 @@ void fx_superblock_encode(uint8_t *block, const fx_superblock *s) {
     fx_put_u32(block + 16, FX_FORMAT_VERSION);
     fx_put_u32(block + 20, FX_BLOCK_SIZE);
     const uint64_t fields[] = {
-        s->id.low,           s->id.high,         s->generation,        s->flags,
-        s->journal.block,    s->journal.count,   s->journal_head,      s->epoch,
-        s->group,            s->checkpoint.block, s->checkpoint.count, s->checkpoint_length,
-        s->checkpoint_checksum, s->counter,      s->time_ns,           s->file_blocks,
+        s->id.low,
+        s->id.high,
+        s->generation,
+        s->flags,
+        s->journal.block,
+        s->journal.count,
+        s->journal_head,
+        s->epoch,
+        s->group,
+        s->checkpoint.block,
+        s->checkpoint.count,
+        s->checkpoint_length,
+        s->checkpoint_checksum,
+        s->counter,
+        s->time_ns,
+        s->file_blocks,
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         fx_put_u64(block + 24 + 8 * i, fields[i]);
@@ -56,10 +68,22 @@ void fx_superblock_encode(uint8_t *block, const fx_superblock *s) {
 
 static void decode_fields(const uint8_t *block, fx_superblock *s) {
     uint64_t *const fields[] = {
-        &s->id.low,           &s->id.high,         &s->generation,        &s->flags,
-        &s->journal.block,    &s->journal.count,   &s->journal_head,      &s->epoch,
-        &s->group,            &s->checkpoint.block, &s->checkpoint.count, &s->checkpoint_length,
-        &s->checkpoint_checksum, &s->counter,      &s->time_ns,           &s->file_blocks,
+        &s->id.low,
+        &s->id.high,
+        &s->generation,
+        &s->flags,
+        &s->journal.block,
+        &s->journal.count,
+        &s->journal_head,
+        &s->epoch,
+        &s->group,
+        &s->checkpoint.block,
+        &s->checkpoint.count,
+        &s->checkpoint_length,
+        &s->checkpoint_checksum,
+        &s->counter,
+        &s->time_ns,
+        &s->file_blocks,
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *fields[i] = fx_get_u64(block + 24 + 8 * i);

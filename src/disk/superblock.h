@@ -6,6 +6,7 @@
 #ifndef FX_DISK_SUPERBLOCK_H
 #define FX_DISK_SUPERBLOCK_H
 
+#include "disk/extents.h"
 #include "disk/format.h"
 
 #define FX_SUPERBLOCK_COPIES 2u
@@ -14,12 +15,6 @@
 
 /* The file is being made: nothing but the superblock counts, and there is no data yet. */
 #define FX_SUPERBLOCK_UNFINISHED 1u
-
-/* A run of blocks. */
-typedef struct fx_extent {
-    uint64_t block;
-    uint64_t count;
-} fx_extent;
 
 typedef struct fx_superblock {
     fx_store_id id;

@@ -80,5 +80,15 @@ void fx_wbuf_cut(fx_wbuf *wbuf);
 /* Flusher, shard locked: the half in flight is done with; drops block references. Keeps capacity up
  * to a bound. */
 void fx_wbuf_recycle(fx_wbuf *wbuf);
+/* Flusher, shard locked: nothing of the half in flight was written: its entries go back before those
+ * of the open half, as if it had never been cut, and it is empty. False: no memory, all is as it was. */
+bool fx_wbuf_uncut(fx_wbuf *wbuf);
+/* The half in flight. */
+static inline fx_wbuf_half *fx_wbuf_flight(fx_wbuf *wbuf) {
+    return &wbuf->halves[wbuf->open ^ 1u];
+}
+/* Every structure holds together: sizes, offsets, counts, and the records' locations point back. NULL:
+ * sound; else what is wrong. */
+const char *fx_wbuf_check(const fx_wbuf *wbuf);
 
 #endif
