@@ -177,7 +177,7 @@ static void *writer_main(void *argument) {
     for (size_t i = CELLS; i < OBJECTS; i++) {
         unused[unused_n++] = &w->objects[a->number][i];
     }
-    for (uint64_t swap = 1; swap <= SWAPS || fx_load_relaxed(&w->reads) < 1000; swap++) {
+    for (uint64_t swap = 1; swap <= SWAPS || fx_load_relaxed(&w->reads) < 20000; swap++) {
         while (unused_n == 0) {
             waiting_n = reclaim(w, waiting, waiting_n, unused, &unused_n);
             if (unused_n == 0) {
