@@ -22,7 +22,8 @@ void fx_mem_free(void *memory);
 /* Bytes that an allocation of `size` really takes. */
 size_t fx_mem_usable(size_t size);
 
-/* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of two). */
+/* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of
+ * two). */
 void *fx_mem_map(size_t size, size_t alignment);
 void fx_mem_unmap(void *memory, size_t size);
 /* Gives the pages' memory back and keeps the addresses; they read as zero afterwards. */
