@@ -36,7 +36,8 @@ void *fx_mem_map_wipe_on_fork(void);
 /* "jemalloc" or "libc". */
 const char *fx_mem_allocator(void);
 
-/* Tests: the n-th following allocation (1: the next) fails; `sticky`: and every one after. 0: none. */
+/* Tests: the n-th following allocation (1: the next) fails; `sticky`: and every one after. 0:
+ * none. */
 void fx_mem_fail_after(uint64_t n, bool sticky);
 
 #endif
