@@ -153,6 +153,16 @@ static unsigned registered_found(const char *path, const char *code, const char 
     return found;
 }
 
+static unsigned stale_found(const char *map) {
+    unsigned before = tidy_problems;
+    tidy_quiet = true;
+    tidy_check_map(map);
+    tidy_quiet = false;
+    unsigned found = tidy_problems - before;
+    tidy_problems = before;
+    return found;
+}
+
 static void test_words_found(void **state) {
     (void)state;
     char text[64];
@@ -172,6 +182,9 @@ static void test_words_found(void **state) {
     assert_false(tidy_map_names(map, "base/config.c"));
     assert_false(tidy_map_names(map, "ase/config.h"));
     assert_false(tidy_map_names(map, "base/me.h"));
+
+    assert_int_equal(stale_found("* `tests/../src` and `src/x` and base/nothing\n"), 0);
+    assert_int_equal(stale_found("| `base/nothing.c` |\n| `base/no.{h,c}` |\n"), 3);
 
     const char *known = "add_test([=[base/mem]=] \"x\")\n";
     assert_int_equal(registered_found("tests/base/mem_test.c", "", known), 0);
@@ -257,7 +270,7 @@ static void test_tests_registered(void **state) {
     assert_int_equal(tidy_problems, 0);
 }
 
-/* Every source begins with what it is, and the map has a line for it. */
+/* Every source begins with what it is, and the map has a line for it, and for nothing else. */
 static void test_map(void **state) {
     (void)state;
     tidy_problems = 0;
@@ -275,6 +288,7 @@ static void test_map(void **state) {
             tidy_problem(path, 1, "does not begin with what it is");
         }
     }
+    tidy_check_map(map);
     free(map);
     assert_int_equal(tidy_problems, 0);
 }

@@ -562,6 +562,31 @@ bool tidy_map_names(const char *map, const char *path) {
     return false;
 }
 
+static void check_mapped(size_t line, const char *stem, size_t stem_size, const char *end,
+                         size_t end_size) {
+    char path[300];
+    snprintf(path, sizeof path, "src/%.*s%.*s", (int)stem_size, stem, (int)end_size, end);
+    if (tidy_find_file(path) == NULL) {
+        tidy_problem("src/README.md", line, "%s does not exist", path);
+    }
+}
+
+void tidy_check_map(const char *map) {
+    for (const char *at = map; (at = strstr(at, "| `")) != NULL;) {
+        at += strlen("| `");
+        size_t line = line_of(map, (size_t)(at - map));
+        size_t stem = strcspn(at, "{`\n");
+        if (at[stem] == '`') {
+            check_mapped(line, at, stem, "", 0);
+        }
+        for (const char *end = at + stem; *end == '{' || *end == ',';) {
+            size_t size = strcspn(end + 1, ",}`\n");
+            check_mapped(line, at, stem, end + 1, size);
+            end += 1 + size;
+        }
+    }
+}
+
 /* One CMocka program for each tests/ROOM/PART_test.c, which ctest knows as ROOM/PART. */
 void tidy_check_registered(const char *path, const char *code, const char *registered) {
     if (!tidy_begins_with(path, "tests/") || !ends_with(path, ".c")) {

@@ -59,6 +59,8 @@ void tidy_check_exceptions(void);
 void tidy_check_unfinished(const char *path, const char *text);
 /* The map names a file as ROOM/PART.c, or a pair as ROOM/PART.{h,c}. */
 bool tidy_map_names(const char *map, const char *path);
+/* The table lines of the map, which begin with | `ROOM/, name files that exist. */
+void tidy_check_map(const char *map);
 /* One CMocka program for each tests/ROOM/PART_test.c, which ctest knows as ROOM/PART; `registered`
  * is the text of CTestTestfile.cmake. */
 void tidy_check_registered(const char *path, const char *code, const char *registered);
