@@ -46,7 +46,7 @@ step() {
         return 0
     fi
     printf '%-16s FAILED\n' "$name"
-    grep -vE '^\[[0-9]+/[0-9]+\]' "$logs/$name.log" | tail -n 60
+    grep -vE '^(\[[0-9]+/[0-9]+\]|-- )' "$logs/$name.log" | head -n 40
     failed_steps=$((failed_steps + 1))
     return 1
 }
@@ -113,4 +113,5 @@ else
 fi
 
 printf 'all in %d s\n' $((SECONDS - started))
+shopt -s nullglob
 exec python3 cmake/report.py "$failed_steps" "$logs"/*.xml
