@@ -136,7 +136,7 @@ foreach(kind shared static)
   target_link_libraries(with_${kind} PRIVATE feox::${kind})
 endforeach()
 C
-        cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" &&
+        cmake -G Ninja -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" &&
         cmake --build "$work/cmake/build" && "$work/cmake/build/with_shared" &&
         "$work/cmake/build/with_static"
 }

@@ -34,6 +34,20 @@ foreach(source ${FEOX_TESTS_FOUND})
   endif()
 endforeach()
 
+# Every example is built the way a user would, from feox.h and the library, and must run through.
+file(GLOB FEOX_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+foreach(source ${FEOX_EXAMPLES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(example_${name} ${source})
+  target_link_libraries(example_${name} PRIVATE feox_flags feox_static)
+  set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+  add_test(NAME examples/${name} COMMAND example_${name}
+    WORKING_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+  set_tests_properties(examples/${name} PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT} LABELS threads)
+endforeach()
+
 # The finished libraries, looked at from outside.
 if(NOT FEOX_SANITIZED)
   add_test(NAME package
