@@ -3,9 +3,9 @@
  *
  * Offsets, sizes and buffers are multiples of FX_BLOCK_SIZE and aligned to it. Short transfers,
  * EINTR and EAGAIN are dealt with below the door. Results are 0 or -errno.
- * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC
- * (and after a failed WRITE) nothing is known of the writes it covered: the queue is dead, every
- * later operation fails with the same error. It is never retried into success.
+ * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC (and
+ * after a failed WRITE) nothing is known of the writes it covered: the queue is dead, every later
+ * operation fails with the same error. It is never retried into success.
  * Threads: read, size from any thread; each queue belongs to one thread at a time; grow, shrink and
  * close to the owner of the store.
  */
@@ -105,9 +105,8 @@ typedef struct fx_dev_open {
 
 /* Opens and locks a regular file. FEOX_NOT_FOUND (missing, not to be created), FEOX_ERR_NOT_FEOX
  * (not a regular file), FEOX_ERR_BUSY, FEOX_ERR_READ_ONLY, FEOX_ERR_UNSUPPORTED, FEOX_ERR_IO,
- * FEOX_ERR_MEMORY; fx_error_set (base/error.h) has the detail. An existing file is not touched,
- * also not by a failed open; a file that was made here and whose open then fails is removed
- * again. */
+ * FEOX_ERR_MEMORY; fx_error_set (base/error.h) has the detail. An existing file is not touched, also not by a
+ * failed open; a file that was made here and whose open then fails is removed again. */
 feox_status fx_dev_file_open(const fx_dev_open *how, fx_dev **dev_out);
 /* Makes the directory entry of a file that was just made durable; call once its header is. */
 feox_status fx_dev_file_sync_name(fx_dev *dev, const char *path);

@@ -92,8 +92,7 @@ static inline uint32_t fx_meta_make(size_t key_len, size_t value_len, bool ttl, 
 
 /* ---- For the holder of the shard's lock, and for pinned readers of what cannot change ---- */
 
-/* The key never changes while the record is not reused: a pinned reader may use it as plain
- * bytes. */
+/* The key never changes while the record is not reused: a pinned reader may use it as plain bytes. */
 static inline const uint8_t *fx_record_key(const fx_record *record) {
     return (const uint8_t *)record + fx_meta_key_offset(record->meta);
 }
@@ -153,13 +152,12 @@ void fx_record_fill(fx_record *record, const void *key, size_t key_len,
                     const fx_record_fields *fields);
 /* Release store of the state: pairs with the acquire load at the start of every read. */
 void fx_record_publish(fx_record *record, uint64_t version);
-/* Replaces all but the key in place; the new meta must fit the slot, and TTL and BLOCK flags must
- * be the old ones. An old block stays the caller's to release. Lock held. */
+/* Replaces all but the key in place; the new meta must fit the slot, and TTL and BLOCK flags must be
+ * the old ones. An old block stays the caller's to release. Lock held. */
 void fx_record_overwrite(fx_record *record, const fx_record_fields *fields);
 /* Ends the record's life; readers go and look again. Lock held. */
 void fx_record_kill(fx_record *record);
-/* Sets the block pointer of a BLOCK record (NULL: the value is on disk); same version. Lock
- * held. */
+/* Sets the block pointer of a BLOCK record (NULL: the value is on disk); same version. Lock held. */
 void fx_record_set_block(fx_record *record, fx_block *block);
 
 /* ---- For readers without a lock ---- */
