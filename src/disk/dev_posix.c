@@ -191,9 +191,7 @@ static int fill(fx_dev_file *file, uint64_t from, uint64_t to) {
     memset(zeros, 0, ZERO_BUFFER_SIZE);
     int result = 0;
     while (from < to && result == 0) {
-        /* The first piece ends at a boundary, in case the old end was not at one. */
-        uint64_t piece = ZERO_BUFFER_SIZE - from % FX_BLOCK_SIZE;
-        piece = piece < to - from ? piece : to - from;
+        uint64_t piece = to - from < ZERO_BUFFER_SIZE ? to - from : ZERO_BUFFER_SIZE;
         result = transfer(file, true, from, zeros, (size_t)piece);
         from += piece;
     }

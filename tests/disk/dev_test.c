@@ -27,13 +27,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "disk/dev_file.h"
 #include "support/temp.h"
-
-#define BLOCK ((size_t)FX_BLOCK_SIZE)
 
 static int backend_uring = FEOX_IO_URING;
 static int backend_threads = FEOX_IO_THREADS;
@@ -48,6 +47,54 @@ static int backend_auto = FEOX_IO_AUTO;
             _exit(1);                                                                              \
         }                                                                                          \
     } while (0)
+
+#define BLOCK ((size_t)FX_BLOCK_SIZE)
+
+/* ---- A system with faults ------------------------------------------------------------------- */
+
+/* These take the place of the C library's functions in the whole program. */
+static void (*before_flock)(void); /* called once */
+static bool faults;
+static uint64_t fault_calls;
+static uint64_t misaligned_direct;
+
+int flock(int fd, int operation) {
+    void (*call)(void) = before_flock;
+    before_flock = NULL;
+    if (call != NULL) {
+        call();
+    }
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+/* The size to transfer, or 0: fails with errno. */
+static size_t fault(int fd, size_t size, off_t offset) {
+    if (!fx_load_acquire(&faults)) {
+        return size;
+    }
+    uint64_t number = fx_add_relaxed(&fault_calls, 1u);
+    if ((fcntl(fd, F_GETFL) & O_DIRECT) != 0 && ((uint64_t)offset | size) % BLOCK != 0) {
+        (void)fx_add_relaxed(&misaligned_direct, 1u);
+    }
+    if (number % 5 == 0 || number % 5 == 1) {
+        errno = number % 5 == 0 ? EINTR : EAGAIN;
+        return 0;
+    }
+    if (number % 5 == 2 && size > BLOCK) {
+        return BLOCK + 512;
+    }
+    return number == 2000 && size > 512 ? 512 : size;
+}
+
+ssize_t pread(int fd, void *buffer, size_t size, off_t offset) {
+    size_t allowed = size > 0 ? fault(fd, size, offset) : 0;
+    return allowed == 0 && size > 0 ? -1 : syscall(SYS_pread64, fd, buffer, allowed, offset);
+}
+
+ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset) {
+    size_t allowed = size > 0 ? fault(fd, size, offset) : 0;
+    return allowed == 0 && size > 0 ? -1 : syscall(SYS_pwrite64, fd, buffer, allowed, offset);
+}
 
 typedef void child_function(const char *path, int backend);
 
@@ -350,6 +397,87 @@ static void test_no_memory(void **state) {
     }
 }
 
+/* Makes and discards one file again and again. Who has it open has it alone, under its name. */
+static void child_makes_and_discards(const char *path, int backend) {
+    unsigned opened = 0;
+    for (int i = 0; i < 100000 && opened < 300; i++) {
+        fx_dev *dev = NULL;
+        struct stat named;
+        struct stat held;
+        feox_status status = open_with(path, backend, true, false, &dev);
+        CHILD_CHECK(status == FEOX_OK || status == FEOX_ERR_BUSY);
+        if (status == FEOX_OK) {
+            opened++;
+            CHILD_CHECK(stat(path, &named) == 0);
+            CHILD_CHECK(fstat(((fx_dev_file *)dev)->fd, &held) == 0);
+            CHILD_CHECK(named.st_ino == held.st_ino && named.st_size == 0);
+            CHILD_CHECK(ftruncate(((fx_dev_file *)dev)->fd, (off_t)BLOCK) == 0);
+            fx_dev_file_discard(dev, path);
+        }
+    }
+    CHILD_CHECK(opened > 0);
+}
+
+static void child_races(const char *path, int backend) {
+    pid_t children[3];
+    for (size_t i = 0; i < 3; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            (void)alarm(60);
+            child_makes_and_discards(path, backend);
+            _exit(0);
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        int status = -1;
+        CHILD_CHECK(waitpid(children[i], &status, 0) == children[i] && status == 0);
+    }
+}
+
+static void test_name_races(void **state) {
+    (void)state;
+    const char *path = fx_temp_fresh("race");
+    assert_true(in_child(child_races, path, FEOX_IO_THREADS));
+}
+
+static const char *race_path;
+static int race_fd;
+
+static void replace_file(void) {
+    fx_file_remove(race_path);
+    fx_file_write(race_path, "new", 3);
+}
+
+static void lock_file(void) {
+    race_fd = open(race_path, O_RDWR | O_CLOEXEC);
+    (void)syscall(SYS_flock, race_fd, LOCK_EX | LOCK_NB);
+}
+
+static void test_changed_before_lock(void **state) {
+    int backend = *(int *)*state;
+    /* Another file takes over the name between open and lock: that one is opened. */
+    race_path = fx_temp_fresh("replaced");
+    fx_dev_close(open_new(race_path, backend));
+    fx_file_write(race_path, "old file", 8);
+    before_flock = replace_file;
+    fx_dev *dev = open_new(race_path, backend);
+    assert_null(before_flock);
+    assert_int_equal(fx_dev_size(dev), 3);
+    fx_dev_close(dev);
+    fx_file_remove(race_path);
+    before_flock = replace_file;
+    dev = open_new(race_path, backend);
+    assert_int_equal(fx_dev_size(dev), 3);
+    fx_dev_file_discard(dev, race_path);
+    assert_true(fx_file_equals(race_path, "new", 3));
+    /* Somebody locks the file that we have just made: then it is theirs. */
+    fx_file_remove(race_path);
+    before_flock = lock_file;
+    assert_int_equal(open_with(race_path, backend, true, false, &dev), FEOX_ERR_BUSY);
+    assert_true(fx_file_exists(race_path));
+    assert_int_equal(close(race_fd), 0);
+}
+
 /* With standard output closed, the file must not become it. */
 static void child_low_descriptors(const char *path, int backend) {
     (void)close(0);
@@ -497,7 +625,7 @@ static void test_refused_calls(void **state) {
 
 /* ---- Queues --------------------------------------------------------------------------------- */
 
-#define FILE_BLOCKS 512u
+#define FILE_BLOCKS 2048u
 #define OPS_MAX 96u /* more than a ring holds at once */
 #define OP_BLOCKS_MAX 16u
 
@@ -510,6 +638,9 @@ typedef struct random_run {
     bool used[OPS_MAX];
     fx_dev_op ops[OPS_MAX];
     unsigned under_way;
+    unsigned under_way_max;
+    unsigned reads;
+    unsigned writes;
     unsigned wrong;
 } random_run;
 
@@ -545,6 +676,9 @@ static void random_submit(random_run *run, unsigned steps_left) {
     }
     run->used[slot] = true;
     run->under_way++;
+    if (run->under_way > run->under_way_max) {
+        run->under_way_max = run->under_way;
+    }
     fx_dev_submit(run->queue, op);
 }
 
@@ -560,8 +694,10 @@ static void random_reap(random_run *run) {
     run->used[slot] = false;
     run->under_way--;
     if (op->kind == FX_DEV_WRITE) {
+        run->writes++;
         memcpy(run->model + op->offset, op->buffer, op->size);
     } else if (op->kind == FX_DEV_READ) {
+        run->reads++;
         run->wrong += memcmp(run->model + op->offset, op->buffer, op->size) != 0;
     }
     if (op->size > 0) {
@@ -576,6 +712,7 @@ static unsigned random_operations(fx_dev *dev, uint64_t start, unsigned steps) {
     run->buffers = blocks_alloc((size_t)OPS_MAX * OP_BLOCKS_MAX);
     fx_rng_init(&run->rng, start);
     unsigned wrong = 1;
+    unsigned start_steps = steps;
     if (fx_dev_grow(dev, FILE_BLOCKS * BLOCK) == 0 && fx_dev_queue_open(dev, &run->queue) == 0) {
         run->wrong += fx_dev_reap(run->queue) != NULL;
         while (steps > 0) {
@@ -597,6 +734,9 @@ static unsigned random_operations(fx_dev *dev, uint64_t start, unsigned steps) {
         uint8_t *whole = blocks_alloc(FILE_BLOCKS);
         run->wrong += fx_dev_read(dev, 0, whole, FILE_BLOCKS * BLOCK) != 0;
         run->wrong += memcmp(whole, run->model, FILE_BLOCKS * BLOCK) != 0;
+        /* A run that hardly did anything, or never much at once, would prove nothing. */
+        run->wrong += run->writes < start_steps / 8 || run->reads < start_steps / 8;
+        run->wrong += start_steps >= 1000 && run->under_way_max <= 64;
         free(whole);
         wrong = run->wrong;
     }
@@ -611,6 +751,70 @@ static void test_random_operations(void **state) {
     fx_dev *dev = open_new(fx_temp_fresh("random"), backend);
     assert_int_equal(random_operations(dev, seed(), 3000), 0);
     fx_dev_close(dev);
+}
+
+/* Interrupted and short transfers are resumed, on block boundaries while I/O is direct. */
+static void test_faulty_transfers(void **state) {
+    (void)state;
+    fx_dev *dev = open_new(fx_temp_fresh("faults"), FEOX_IO_THREADS);
+    fx_store_relaxed(&fault_calls, 0u);
+    fx_store_release(&faults, true);
+    unsigned wrong = random_operations(dev, seed(), 2000);
+    fx_store_release(&faults, false);
+    assert_int_equal(wrong, 0);
+    assert_true(fx_load_relaxed(&fault_calls) > 2000);
+    assert_int_equal(fx_load_relaxed(&misaligned_direct), 0);
+    fx_dev_close(dev);
+}
+
+/* What the system tells about one flush only, the device remembers for all. */
+static void test_sticky_error(void **state) {
+    int backend = *(int *)*state;
+    fx_dev *dev = open_new(fx_temp_fresh("sticky"), backend);
+    fx_dev_op op = {FX_DEV_SYNC, 1, 0, 0, NULL, NULL};
+    fx_dev_file_settle((fx_dev_file *)dev, &op, 0);
+    assert_int_equal(op.result, 0);
+    fx_dev_file_settle((fx_dev_file *)dev, &op, -EIO);
+    assert_int_equal(op.result, -EIO);
+    fx_dev_file_settle((fx_dev_file *)dev, &op, 0);
+    assert_int_equal(op.result, -EIO);
+    fx_dev_close(dev);
+}
+
+/* True if this process has a ring in its memory. */
+static bool ring_mapped(void) {
+    char line[512];
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        found = found || strstr(line, "io_uring") != NULL;
+    }
+    if (maps != NULL) {
+        (void)fclose(maps);
+    }
+    return found;
+}
+
+static void child_has_no_ring(const char *path, int backend) {
+    (void)path;
+    (void)backend;
+    CHILD_CHECK(!ring_mapped());
+    fx_dev_close(inherited);
+}
+
+static void test_ring_not_inherited(void **state) {
+    (void)state;
+    const char *path = fx_temp_fresh("ring");
+    fx_dev *dev = open_new(path, FEOX_IO_URING);
+    inherited = dev;
+    assert_true(ring_mapped());
+    assert_true(in_child(child_has_no_ring, path, 0));
+    fx_dev_queue *queue = NULL;
+    assert_int_equal(fx_dev_queue_open(dev, &queue), 0);
+    assert_int_equal(do_one(queue, FX_DEV_SYNC, 0, NULL, 0), 0);
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+    assert_false(ring_mapped());
 }
 
 typedef struct turns {
@@ -735,8 +939,9 @@ static void child_sync_fails(const char *path, int backend) {
 }
 
 static void test_dead_after_failed_sync(void **state) {
-    (void)state;
-    assert_true(in_child(child_sync_fails, fx_temp_fresh("sync"), FEOX_IO_THREADS));
+    int backend = *(int *)*state;
+    fx_dev_close(open_new(fx_temp_fresh("try"), backend));
+    assert_true(in_child(child_sync_fails, fx_temp_fresh("sync"), backend));
 }
 
 static void child_no_threads(const char *path, int backend) {
@@ -849,17 +1054,22 @@ int main(void) {
         {"test_read_only_directory(auto)", test_read_only_directory, NULL, NULL, &backend_auto},
         BOTH(test_symlink_followed),
         BOTH(test_discard),
+        BOTH(test_changed_before_lock),
         BOTH(test_no_memory),
         {"test_no_memory(auto)", test_no_memory, NULL, NULL, &backend_auto},
+        cmocka_unit_test(test_name_races),
         cmocka_unit_test(test_low_descriptors),
         BOTH(test_read),
         BOTH(test_grow_and_shrink),
         BOTH(test_refused_calls),
         BOTH(test_random_operations),
+        cmocka_unit_test(test_faulty_transfers),
+        BOTH(test_sticky_error),
+        cmocka_unit_test(test_ring_not_inherited),
         BOTH(test_threads_take_turns),
         BOTH(test_dead_after_failed_write),
         BOTH(test_file_size_limit),
-        cmocka_unit_test(test_dead_after_failed_sync),
+        BOTH(test_dead_after_failed_sync),
         cmocka_unit_test(test_no_threads),
         cmocka_unit_test(test_ring_refused),
     };
