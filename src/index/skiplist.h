@@ -31,8 +31,10 @@ fx_skiplist *fx_skiplist_create(void);
 /* No reader or writer may be inside. */
 void fx_skiplist_destroy(fx_skiplist *list);
 
-/* Makes sure that `count` changes cannot fail for lack of memory. Writer. False: no memory. */
-bool fx_skiplist_reserve(fx_skiplist *list, size_t count);
+/* Makes sure that `count` changes cannot fail for lack of memory, none of whose keys is longer than
+ * `key_len_max` (separators are copies of keys' beginnings). Takes address space; memory only as
+ * far as it gets used. Writer. False: no memory. */
+bool fx_skiplist_reserve(fx_skiplist *list, size_t count, size_t key_len_max);
 /* Applies `count` reserved changes; those of one key in the order given, others in any order (it
  * reorders `ops`). Records that are no longer in the list because of it go to `unlinked`, room for
  * `count`; their number is returned. A dropped record that was not in the list is unlinked too.
@@ -57,7 +59,8 @@ size_t fx_skiplist_backward(fx_skiplist *list, const void *key, size_t key_len, 
 uint64_t fx_skiplist_count(const fx_skiplist *list);
 /* Bytes of memory it has taken. Any thread. */
 uint64_t fx_skiplist_memory(const fx_skiplist *list);
-/* Gives memory of unused nodes back where that is possible (after much was dropped). Writer. */
+/* Gives memory of unused nodes back where that is possible (after much was dropped). Ends what was
+ * reserved. Writer. */
 void fx_skiplist_trim(fx_skiplist *list);
 /* Walks everything: order, fences, heads, counts, links. Writer. NULL: sound; else what is
  * wrong. */
