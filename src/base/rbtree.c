@@ -134,8 +134,7 @@ static void repair_black(fx_rbtree *tree, fx_rbnode *parent, int side) {
             continue;
         }
         if (!is_red(sibling->child[!side])) {
-            set_red(sibling->child[side], false);
-            set_red(sibling, true);
+            /* Its red inner child goes between: the colours below put that right as well. */
             rotate(tree, sibling, !side);
             sibling = parent->child[!side];
         }

@@ -6,7 +6,8 @@
  * Invariants: E1 runs do not overlap and do not touch. E2 a node is in both trees or on the spare
  * list. E3 by_size is ordered by (count, block): unique, as blocks are. E4 free_blocks and
  * run_count are the sums over the runs. E5 after fx_extents_reserve_nodes(n) there are n spare
- * nodes; every operation uses at most one, and allocations none.
+ * nodes; a release or a carving uses at most one, an allocation none, and only reserve_nodes itself
+ * takes some away.
  *
  * A run that loses blocks at one end keeps its node and its place in by_place: it stays between the
  * same neighbours. In by_size it must move.
@@ -15,10 +16,9 @@
 
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/mem.h"
 
-/* So many spare nodes are kept in any case: a page's worth. */
+/* Up to so many spare nodes are kept in any case: a page's worth. */
 #define SPARE_MIN 64u
 
 struct fx_extents_node {
@@ -95,8 +95,7 @@ static fx_extents_node *spare_take(fx_extents *extents) {
 }
 
 static void node_free(fx_extents *extents, fx_extents_node *node) {
-    size_t keep = extents->spare_wanted > SPARE_MIN ? extents->spare_wanted : SPARE_MIN;
-    if (extents->spare_count >= keep) {
+    if (extents->spare_count >= SPARE_MIN) {
         fx_mem_free(node);
         return;
     }
@@ -122,7 +121,6 @@ bool fx_extents_reserve_nodes(fx_extents *extents, size_t n) {
             return false;
         }
     }
-    extents->spare_wanted = n;
     /* Give back what only an earlier, larger promise needed. */
     size_t keep = n > SPARE_MIN ? n : SPARE_MIN;
     while (extents->spare_count > keep) {

@@ -12,7 +12,7 @@
  * failing is still possible (before a group is written), with n the number of ALL releases that are
  * outstanding, those of earlier groups included: after it returned true, n releases or carvings
  * cannot fail for lack of memory, whatever is allocated in between; a false one then means the
- * space was not what the caller took it for. The number counts until the next call sets another.
+ * space was not what the caller took it for. A later call with a smaller n gives nodes back.
  */
 #ifndef FX_DISK_EXTENTS_H
 #define FX_DISK_EXTENTS_H
@@ -41,7 +41,6 @@ typedef struct fx_extents {
     size_t run_count;
     fx_extents_node *spare;
     size_t spare_count;
-    size_t spare_wanted; /* set by fx_extents_reserve_nodes */
 } fx_extents;
 
 typedef struct fx_extents_stats {
@@ -57,7 +56,7 @@ void fx_extents_init(fx_extents *extents);
 /* Frees all nodes. Legal on a zeroed structure, and twice. */
 void fx_extents_deinit(fx_extents *extents);
 
-/* See above. False: no memory; the spare nodes made so far stay, the old promise holds. */
+/* See above. False: no memory; what an earlier call promised holds. */
 bool fx_extents_reserve_nodes(fx_extents *extents, size_t n);
 
 /* These blocks are free from now on: the file grew, or their owner let go of them. False, and

@@ -47,6 +47,7 @@ typedef struct fx_shard {
     fx_wbuf wbuf;
     fx_limbo limbo;
     uint32_t pending_count; /* also read without the lock, relaxed: is there anything? */
+    uint32_t merging_count; /* changes taken off the list and not yet in the order */
     uintptr_t *pending;     /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
     fx_deadline *deadlines; /* binary heap, soonest first */
     size_t deadline_count, deadline_capacity;

@@ -199,7 +199,7 @@ void fx_slab_release(fx_slab *slab, void *slot) {
     if (span->live-- == span->capacity) {
         partial_add(class, span);
     }
-    fx_store_relaxed((uint64_t *)(void *)((uint8_t *)slot + slab->link_offset), span->free);
+    fx_store_release((uint64_t *)(void *)((uint8_t *)slot + slab->link_offset), span->free);
     span->free = (uint64_t)(uintptr_t)slot;
     if (span->live == 0) {
         slab->empty_spans++;

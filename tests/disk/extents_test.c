@@ -256,9 +256,29 @@ static void test_promise_holds_for_n(void **state) {
     for (uint64_t i = 0; i < 200; i++) {
         assert_true(fx_extents_add_free(&extents, i * 2, 1)); /* none touches another */
         model_set(i * 2, 1, true);
+        fx_extent got;
+        if (i % 3 == 0) { /* what is allocated in between takes no node away */
+            assert_true(fx_extents_allocate(&extents, 1, &got));
+            model_set(got.block, 1, false);
+        }
     }
-    assert_false(fx_extents_add_free(&extents, 500, 1)); /* one more than promised */
+    uint64_t more = 500; /* beyond the promise it ends somewhere */
+    for (; fx_extents_add_free(&extents, more, 1); more += 2) {
+        model_set(more, 1, true);
+        assert_true(more < BLOCKS - 2);
+    }
     fx_mem_fail_after(0, false);
+    assert_same(&extents);
+    for (; more > 500; more -= 2) {
+        assert_true(fx_extents_reserve(&extents, more - 2, 1));
+        model_set(more - 2, 1, false);
+    }
+    for (uint64_t i = 0; i < 200; i++) { /* what was allocated comes back */
+        if (!model[i * 2]) {
+            assert_true(fx_extents_add_free(&extents, i * 2, 1));
+            model_set(i * 2, 1, true);
+        }
+    }
     assert_same(&extents);
     /* All gaps closed: one run, and the nodes are given back but for a few. */
     assert_true(fx_extents_reserve_nodes(&extents, 0));
