@@ -28,14 +28,14 @@ static uint32_t node_count(const fx_json_node *node) {
     return node != NULL ? node->count : 0;
 }
 
-static uint8_t node_height(const fx_json_node *node) {
+static uint16_t node_height(const fx_json_node *node) {
     return node != NULL ? node->height : 0;
 }
 
 static void node_update(fx_json_node *node) {
-    uint8_t left = node_height(node->left);
-    uint8_t right = node_height(node->right);
-    uint8_t below = left > right ? left : right;
+    uint16_t left = node_height(node->left);
+    uint16_t right = node_height(node->right);
+    uint16_t below = left > right ? left : right;
     node->nodes = 1 + node_nodes(node->left) + node_nodes(node->right);
     node->count = node->run + node_count(node->left) + node_count(node->right);
     node->height = node->value.height > below ? node->value.height : below;
@@ -49,7 +49,7 @@ fx_json_value fx_json_value_at(const char *at, const char *end) {
     unsigned height;
     const char *stop = fx_json_skip(at, end, &height);
     fx_json_value value = {.text = at, .text_len = (uint32_t)(stop - at)};
-    value.height = (uint8_t)height;
+    value.height = (uint16_t)height;
     return value;
 }
 
@@ -65,8 +65,8 @@ uint32_t fx_json_count(const fx_json_box *box) {
     return node_count(box->root);
 }
 
-uint8_t fx_json_box_height(const fx_json_box *box) {
-    return (uint8_t)(1 + node_height(box->root));
+uint16_t fx_json_box_height(const fx_json_box *box) {
+    return (uint16_t)(1 + node_height(box->root));
 }
 
 fx_json_node *fx_json_at(const fx_json_box *box, uint32_t position) {
@@ -327,7 +327,7 @@ static bool node_join(fx_json_node *node, const fx_json_node *fresh) {
     if (node == NULL || node->run == RUN_MAX || (size_t)(stop - node->prefix) > RUN_BYTES_MAX) {
         return false;
     }
-    uint8_t below = node->value.height;
+    uint16_t below = node->value.height;
     node->prefix_len = (uint32_t)(stop - node->prefix);
     node->value = (fx_json_value){.text = stop};
     node->value.height = fresh->value.height > below ? fresh->value.height : below;

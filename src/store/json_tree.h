@@ -25,7 +25,7 @@ typedef struct fx_json_value {
     const char *text;
     struct fx_json_box *box; /* NULL: not open */
     uint32_t text_len;
-    uint8_t height; /* levels of arrays and objects; kept exact, except by a merge */
+    uint16_t height; /* levels of arrays and objects; kept exact, except by a merge */
     bool ambiguous; /* an object known to have two members of one name: cannot be opened */
 } fx_json_value;
 
@@ -47,7 +47,7 @@ typedef struct fx_json_node {
     uint32_t nodes;    /* of this subtree ... */
     uint32_t count;    /* ... the children in it ... */
     uint16_t run;
-    uint8_t height; /* ... and the highest value in it */
+    uint16_t height; /* ... and the highest value in it */
 } fx_json_node;
 
 typedef struct fx_json_box {
@@ -132,7 +132,7 @@ feox_status fx_json_insert(fx_json_tree *tree, fx_json_box *box, uint32_t positi
 feox_status fx_json_remove(fx_json_tree *tree, fx_json_box *box, uint32_t position);
 /* After the height of the held child at `position` changed. */
 void fx_json_refresh(fx_json_box *box, uint32_t position);
-uint8_t fx_json_box_height(const fx_json_box *box);
+uint16_t fx_json_box_height(const fx_json_box *box);
 /* A child for an object: "name": and the value. The decoded name is copied. */
 feox_status fx_json_member(fx_json_tree *tree, const char *key, size_t key_len,
                            const fx_json_value *value, fx_json_node *child_out);
