@@ -37,3 +37,8 @@ uint64_t fx_flusher_time(const fx_flusher *flusher) {
 void fx_flusher_stats(fx_flusher *flusher, uint64_t now_ns, feox_statistics *stats) {
     (void)flusher, (void)now_ns, (void)stats;
 }
+#include "engine/check_disk.h"
+feox_status fx_check_disk(fx_flusher *flusher, fx_check_sink *sink) {
+    (void)flusher, (void)sink;
+    return FEOX_OK;
+}

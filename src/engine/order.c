@@ -43,7 +43,7 @@ static void drain_locked(fx_shard *shard, uint32_t count) {
     fx_store_release(&shard->pending_count, rest); /* O3 */
 }
 
-static feox_status merge_locked(fx_shard *shard) {
+static feox_status merge_shard_locked(fx_shard *shard) {
     fx_engine *engine = shard->engine;
     fx_spinlock_lock(&shard->lock);
     uint32_t count = shard->pending_count;
@@ -72,19 +72,24 @@ static feox_status merge_locked(fx_shard *shard) {
 
 feox_status fx_order_merge_shard(fx_shard *shard) {
     fx_mutex_lock(&shard->engine->merge_lock);
-    feox_status status = merge_locked(shard);
+    feox_status status = merge_shard_locked(shard);
     fx_mutex_unlock(&shard->engine->merge_lock);
     return status;
 }
 
-feox_status fx_order_merge(fx_engine *engine) {
+feox_status fx_order_merge_locked(fx_engine *engine) {
     feox_status status = FEOX_OK;
-    fx_mutex_lock(&engine->merge_lock);
     for (uint32_t i = 0; i < engine->shard_count && status == FEOX_OK; i++) {
         if (fx_load_relaxed(&engine->shards[i].pending_count) > 0) {
-            status = merge_locked(&engine->shards[i]);
+            status = merge_shard_locked(&engine->shards[i]);
         }
     }
+    return status;
+}
+
+feox_status fx_order_merge(fx_engine *engine) {
+    fx_mutex_lock(&engine->merge_lock);
+    feox_status status = fx_order_merge_locked(engine);
     fx_mutex_unlock(&engine->merge_lock);
     return status;
 }
