@@ -12,6 +12,7 @@
 #include "engine/order.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -20,21 +21,39 @@ void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop) {
     FX_ASSERT(shard->pending_count < FX_PENDING_MAX);
     shard->pending[shard->pending_count] = (uintptr_t)record | (drop ? 1u : 0u);
     fx_store_relaxed(&shard->pending_count, shard->pending_count + 1);
+    uint32_t key_len = fx_record_key_len(record);
+    if (key_len > shard->pending_key_max) {
+        shard->pending_key_max = key_len;
+    }
+}
+
+/* Takes the first `count` changes off the list. */
+static void drain_locked(fx_shard *shard, uint32_t count) {
+    fx_skiplist_op *ops = shard->engine->merge_ops;
+    for (uint32_t i = 0; i < count; i++) {
+        ops[i].record = (fx_record *)(shard->pending[i] & ~(uintptr_t)1);
+        ops[i].drop = (shard->pending[i] & 1) != 0;
+    }
+    uint32_t rest = shard->pending_count - count;
+    memmove(shard->pending, shard->pending + count, rest * sizeof *shard->pending);
+    if (rest == 0) {
+        shard->pending_key_max = 0;
+    }
+    fx_store_relaxed(&shard->merging_count, count);
+    fx_store_release(&shard->pending_count, rest); /* O3 */
 }
 
 static feox_status merge_locked(fx_shard *shard) {
     fx_engine *engine = shard->engine;
-    if (!fx_skiplist_reserve(engine->order, FX_PENDING_MAX)) {
+    fx_spinlock_lock(&shard->lock);
+    uint32_t count = shard->pending_count;
+    uint32_t key_max = shard->pending_key_max;
+    fx_spinlock_unlock(&shard->lock);
+    if (!fx_skiplist_reserve(engine->order, count, key_max)) {
         return FEOX_ERR_MEMORY;
     }
     fx_spinlock_lock(&shard->lock);
-    uint32_t count = shard->pending_count;
-    for (uint32_t i = 0; i < count; i++) {
-        engine->merge_ops[i].record = (fx_record *)(shard->pending[i] & ~(uintptr_t)1);
-        engine->merge_ops[i].drop = (shard->pending[i] & 1) != 0;
-    }
-    fx_store_relaxed(&shard->merging_count, count);
-    fx_store_release(&shard->pending_count, 0u); /* O3 */
+    drain_locked(shard, count); /* at least as many are there: only we take */
     fx_spinlock_unlock(&shard->lock);
 
     size_t unlinked = fx_skiplist_apply(engine->order, engine->merge_ops, count,
