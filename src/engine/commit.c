@@ -2,9 +2,10 @@
  *
  * C1 all that can fail is reserved before anything changes.
  * C2 a key has at most one alive record: the old one is killed before the new one is published.
- * C3 the new record is in the table before it is published, so a reader that came upon it there looks again
- *    until it is, and no reader finds it anywhere before.
- * C4 every record in the table is in the skip list or on its shard's pending list, outside a commit.
+ * C3 the new record is in the table before it is published, so a reader that came upon it there
+ *    looks again until it is, and no reader finds it anywhere before.
+ * C4 every record in the table is in the skip list or on its shard's pending list, outside a
+ *    commit.
  */
 #include "engine/commit.h"
 

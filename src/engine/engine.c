@@ -1,5 +1,5 @@
-/* engine: setting up and tearing down. Sizes follow the number of shards, and nothing big is touched
- * before it is used, so that an empty store stays small.
+/* engine: setting up and tearing down. Sizes follow the number of shards, and nothing big is
+ * touched before it is used, so that an empty store stays small.
  */
 #include "engine/engine.h"
 

@@ -1,7 +1,7 @@
 /* engine: what joins memory and disk: the shards, the order, the file. Plain state, no threads.
  *
- * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with a
- * shard lock held. Reads take none of them.
+ * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with
+ * a shard lock held. Reads take none of them.
  */
 #ifndef FX_ENGINE_ENGINE_H
 #define FX_ENGINE_ENGINE_H

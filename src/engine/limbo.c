@@ -1,6 +1,6 @@
-/* limbo: a ring per shard instead of one for the store, so that adding takes no further lock. Stamps
- * need not rise strictly: the first item that is not old enough stops the reclaim, and waits longer than it
- * must at worst.
+/* limbo: a ring per shard instead of one for the store, so that adding takes no further lock.
+ * Stamps need not rise strictly: the first item that is not old enough stops the reclaim, and waits
+ * longer than it must at worst.
  */
 #include "engine/limbo.h"
 

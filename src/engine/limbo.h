@@ -1,5 +1,5 @@
-/* limbo: what was unlinked and may still be looked at, first in first out, per shard. The shard's lock
- * is held for every call.
+/* limbo: what was unlinked and may still be looked at, first in first out, per shard. The shard's
+ * lock is held for every call.
  */
 #ifndef FX_ENGINE_LIMBO_H
 #define FX_ENGINE_LIMBO_H

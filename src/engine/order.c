@@ -3,11 +3,11 @@
  *
  * O1 the changes of one key are merged in commit order: they are all on one shard's list, in order,
  *    and whoever drains a list applies it before another may (merge lock).
- * O2 a record on the list or in the skip list is not freed: what the merge unlinks goes to limbo with
- *    a stamp taken after it was unlinked, and is freed when no pinned reader can see it.
- * O3 changes taken off a list count as pending until they are in the skip list: merging_count is set
- *    before pending_count is cleared (release) and cleared (release) after the apply; a scan reads
- *    pending_count, then merging_count (both acquire).
+ * O2 a record on the list or in the skip list is not freed: what the merge unlinks goes to limbo
+ *    with a stamp taken after it was unlinked, and is freed when no pinned reader can see it.
+ * O3 changes taken off a list count as pending until they are in the skip list: merging_count is
+ *    set before pending_count is cleared (release) and cleared (release) after the apply; a scan
+ *    reads pending_count, then merging_count (both acquire).
  */
 #include "engine/order.h"
 
@@ -107,8 +107,8 @@ bool fx_order_pending(const fx_engine *engine) {
 
 /* ---- Building from scratch ---- */
 
-/* A record with the eight bytes of its key that follow what all keys have in common, as a number that
- * sorts like them: most comparisons need no look at the record. */
+/* A record with the eight bytes of its key that follow what all keys have in common, as a number
+ * that sorts like them: most comparisons need no look at the record. */
 typedef struct sortable {
     uint64_t head;
     fx_record *record;

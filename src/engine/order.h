@@ -1,5 +1,6 @@
-/* order: keeps the skip list up with the commits. Commits leave their changes on their shard's pending
- * list; merging moves them over. A scan merges first, so it sees every insert that returned before.
+/* order: keeps the skip list up with the commits. Commits leave their changes on their shard's
+ * pending list; merging moves them over. A scan merges first, so it sees every insert that returned
+ * before.
  */
 #ifndef FX_ENGINE_ORDER_H
 #define FX_ENGINE_ORDER_H

@@ -1,14 +1,14 @@
-/* table: why not one array per shard: doubling it would stop a writer for milliseconds. Segments of 512
- * buckets split one at a time, in some 100 us, once per 1,500 inserts.
+/* table: why not one array per shard: doubling it would stop a writer for milliseconds. Segments of
+ * 512 buckets split one at a time, in some 100 us, once per 1,500 inserts.
  *
  * T1 an entry lies in the bucket of its hash or in that bucket's overflow chain.
  * T2 entries move only while `generation` is odd; inserting, replacing and removing move nothing.
  * T3 a record is alive only while its slot points at it, but for a moment inside a commit.
  *
  * Ordering. A slot is a release store, read by acquire: whoever finds a pointer sees the record's
- * contents. `generation` goes odd by an exchange (acq_rel: the moves stay behind it) and even by a release
- * store; a reader that found nothing loads it (acquire) before the directory and once more behind its acquire
- * loads of the slots: equal and even means that nothing moved between.
+ * contents. `generation` goes odd by an exchange (acq_rel: the moves stay behind it) and even by a
+ * release store; a reader that found nothing loads it (acquire) before the directory and once more
+ * behind its acquire loads of the slots: equal and even means that nothing moved between.
  */
 #include "index/table.h"
 

@@ -1,5 +1,5 @@
-/* table: where each key of one shard is. Extendible hashing (Fagin et al. 1979) over segments of cache-line
- * buckets, so growth moves one segment at a time.
+/* table: where each key of one shard is. Extendible hashing (Fagin et al. 1979) over segments of
+ * cache-line buckets, so growth moves one segment at a time.
  *
  *   hash   63..56 shard | 55.. directory, from the top | 31..16 tag | 8..0 bucket
  *   bucket 64 bytes: 7 slots of {tag 16, record pointer 48}, overflow index, CLOCK bits

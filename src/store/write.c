@@ -1,5 +1,5 @@
-/* write: what is waited for, the disk, memory, a merge, is waited for without the lock, and then the key
- * is looked at again. So a decision is always about the state that it changes.
+/* write: what is waited for, the disk, memory, a merge, is waited for without the lock, and then
+ * the key is looked at again. So a decision is always about the state that it changes.
  */
 #include "store/write.h"
 
