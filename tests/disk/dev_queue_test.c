@@ -475,12 +475,32 @@ static void child_enter_eagain(const char *path, int backend) {
     late(path, EAGAIN);
 }
 
+/* The first queue has the ring that open made; the next one cannot have any. */
+static void child_second_ring(const char *path, int backend) {
+    fx_dev *dev = NULL;
+    fx_dev_queue *first = NULL;
+    fx_dev_queue *second = NULL;
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_io_uring_setup, ENOMEM));
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &first) == 0);
+    FX_CHILD_CHECK(fx_devs_do(first, FX_DEV_SYNC, 0, NULL, 0) == 0);
+    if (backend == FEOX_IO_URING) {
+        FX_CHILD_CHECK(fx_dev_queue_open(dev, &second) == -ENOMEM);
+        return;
+    }
+    FX_CHILD_CHECK(random_operations(dev, 1, 100) == 0);
+    fx_dev_queue_close(first);
+    fx_dev_close(dev);
+}
+
 static void test_ring_refused(void **state) {
     (void)state;
     assert_true(fx_child_run(child_setup_eperm, fx_temp_fresh("eperm"), 0));
     assert_true(fx_child_run(child_setup_enosys, fx_temp_fresh("enosys"), 0));
     fx_dev_close(fx_devs_new(fx_temp_fresh("try"), FEOX_IO_URING));
     assert_true(fx_child_run(child_register_eperm, fx_temp_fresh("register"), 0));
+    assert_true(fx_child_run(child_second_ring, fx_temp_fresh("second"), FEOX_IO_URING));
+    assert_true(fx_child_run(child_second_ring, fx_temp_fresh("second"), FEOX_IO_AUTO));
     assert_true(fx_child_run(child_enter_eperm, fx_temp_fresh("enter-eperm"), 0));
     assert_true(fx_child_run(child_enter_eagain, fx_temp_fresh("enter-eagain"), 0));
 }

@@ -158,7 +158,10 @@ static void child_other_user(const char *path, int backend) {
         FX_CHILD_CHECK(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
     }
     fx_dev *dev = NULL;
-    FX_CHILD_CHECK(chdir(path) == 0);
+    if (chdir(path) != 0) {
+        (void)fprintf(stderr, "skipped: TMPDIR cannot be reached by another user\n");
+        return;
+    }
     FX_CHILD_CHECK(fx_devs_open("new", backend, true, false, &dev) == FEOX_ERR_READ_ONLY);
     FX_CHILD_CHECK(fx_devs_open("old", backend, true, false, &dev) == FEOX_ERR_READ_ONLY);
     FX_CHILD_CHECK(strstr(fx_error_text(), "old") != NULL);
@@ -243,6 +246,7 @@ static void test_no_memory(void **state) {
     int backend = *(int *)*state;
     const char *path = fx_temp_fresh("memory");
     bool done = false;
+    fx_dev_file_discard(fx_devs_new(path, backend), path);
     for (uint64_t n = 1; !done; n++) {
         assert_true(n < 50);
         fx_dev *dev = NULL;
