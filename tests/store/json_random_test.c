@@ -243,6 +243,10 @@ static path path_random(const model *m, bool may_be_new) {
         }
         int child = (int)below((uint32_t)m->count);
         p.tokens[i].number = m->kind == '{' ? m->names[child] : child;
+        if (p.tokens[i].name && p.tokens[i].number >= KEYS) {
+            p.tokens[i].name = false;
+            p.tokens[i].number -= KEYS + 1;
+        }
         m = m->children[child];
     }
     if (below(60) == 0 && p.count < 7) {
@@ -808,6 +812,19 @@ static void test_time(void **state) {
                    5000, FEOX_OK);
     spent += timed("copies until the result is too large", array,
                    "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/c#\"}", 100, FEOX_ERR_TOO_LARGE);
+    spent += timed("copy, and copy out of the copy", object,
+                   "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/b\"},"
+                   "{\"op\":\"copy\",\"from\":\"/b/o\",\"path\":\"/b\"}",
+                   5000, FEOX_OK);
+    /* Short to write and long to compare. */
+    memset(array, '0', (size_t)1 << 20);
+    memcpy(array, "{\"a\":1", 6);
+    strcpy(array + ((size_t)1 << 20), "}");
+    char test[100];
+    (void)snprintf(test, sizeof test, "{\"op\":\"test\",\"path\":\"/a\",\"value\":1e%u}",
+                   (1u << 20) - 6);
+    spent += timed("compare a million zeros", array, test, 10000, FEOX_ERR_PATCH);
+    (void)timed("compare a million zeros a few times", array, test, 100, FEOX_OK);
     /* Many times what it takes, and far from what a quadratic way would. */
     assert_true(spent < (uint64_t)30000000000u);
     free(array);
