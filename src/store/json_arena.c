@@ -5,9 +5,12 @@
  */
 #include "store/json_tree.h"
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "store/json_scan.h"
 
 #define CHUNK_SIZE_MIN ((size_t)4096)
@@ -73,6 +76,37 @@ void fx_json_reset(fx_json_arena *arena) {
     arena->total = keep != NULL ? keep->size : 0;
 }
 
+static fx_json_memo *memo_probe(fx_json_memo *memos, size_t capacity, const char *text) {
+    fx_rng mix;
+    fx_rng_init(&mix, (uint64_t)(uintptr_t)text);
+    size_t at = (size_t)fx_rng_next(&mix) & (capacity - 1);
+    while (memos[at].text != NULL && memos[at].text != text) {
+        at = (at + 1) & (capacity - 1);
+    }
+    return &memos[at];
+}
+
+/* Linear probing, at most half full. Old tables stay in the arena: together as large as the last.
+ */
+fx_json_memo *fx_json_memo_find(fx_json_tree *tree, const char *text) {
+    if (2 * (tree->memo_count + 1) > tree->memo_capacity) {
+        size_t capacity = tree->memo_capacity > 0 ? 2 * tree->memo_capacity : 16;
+        fx_json_memo *memos = fx_json_alloc(&tree->memory, capacity * sizeof *memos);
+        if (memos == NULL) {
+            return NULL;
+        }
+        memset(memos, 0, capacity * sizeof *memos);
+        for (size_t i = 0; i < tree->memo_capacity; i++) {
+            if (tree->memos[i].text != NULL) {
+                *memo_probe(memos, capacity, tree->memos[i].text) = tree->memos[i];
+            }
+        }
+        tree->memos = memos;
+        tree->memo_capacity = capacity;
+    }
+    return memo_probe(tree->memos, tree->memo_capacity, text);
+}
+
 void fx_json_tree_init(fx_json_tree *tree, const char *text, size_t text_len, size_t input_len) {
     const char *end = text + text_len;
     const char *at = fx_json_space(text, end);
@@ -80,6 +114,7 @@ void fx_json_tree_init(fx_json_tree *tree, const char *text, size_t text_len, si
     size_t limit = input_len < SIZE_MAX / 128 ? 64 * input_len : SIZE_MAX / 2;
     tree->memory.total_max = limit + ((size_t)256 << 20);
     tree->scratch.total_max = tree->memory.total_max;
+    tree->compared_max = tree->memory.total_max;
     tree->root.prefix = text;
     tree->root.prefix_len = (uint32_t)(at - text);
     tree->root.value = fx_json_value_at(at, end);

@@ -54,6 +54,9 @@ typedef struct patcher {
     location at;
 } patcher;
 
+/* Whether what a pointer names is opened, if it is a container. */
+typedef enum open_mode { KEEP_CLOSED, MUST_OPEN, TRY_OPEN } open_mode;
+
 static feox_status fail(const patcher *p, const char *problem) {
     return fx_json_fail(&p->tree, FEOX_ERR_PATCH, problem);
 }
@@ -160,20 +163,22 @@ static feox_status locate_token(patcher *p, const token *t) {
     return FEOX_OK;
 }
 
-/* Opens a container, if it is one, in the node where it is. */
-static feox_status slot_open(patcher *p, fx_json_node *slot) {
-    if (!fx_json_is_container(&slot->value)) {
+/* Opens a container, if it is one, in the node where it is. TRY_OPEN lets objects be that cannot be
+ * opened because of their member names. */
+static feox_status slot_open(patcher *p, fx_json_node *slot, open_mode mode) {
+    if (mode == KEEP_CLOSED || !fx_json_is_container(&slot->value)) {
         return FEOX_OK;
     }
-    return fx_json_open(&p->tree, &p->tree.memory, &slot->value, slot->epoch);
+    feox_status status = fx_json_open(&p->tree, &p->tree.memory, &slot->value, slot->epoch);
+    return mode == TRY_OPEN && status == FEOX_ERR_PATCH ? FEOX_OK : status;
 }
 
 /* Goes to where `path` leads; everything up to the last container may then be changed. What the
- * last token names need not exist. `open`: if it exists and is a container, it is opened. */
-static feox_status locate(patcher *p, pointer path, bool open) {
+ * last token names need not exist. `mode` is for what is there. */
+static feox_status locate(patcher *p, pointer path, open_mode mode) {
     location *at = &p->at;
     fx_json_node *slot = &p->tree.root;
-    feox_status status = path.count > 0 || open ? slot_open(p, slot) : FEOX_OK;
+    feox_status status = slot_open(p, slot, path.count > 0 ? MUST_OPEN : mode);
     at->levels = 0;
     at->exists = true;
     while (status == FEOX_OK && path.count > 0) {
@@ -198,14 +203,15 @@ static feox_status locate(patcher *p, pointer path, bool open) {
         fx_json_box *box = slot->value.box;
         uint32_t position = at->positions[at->levels - 1];
         fx_json_node *found = fx_json_at(box, position);
-        if (found->run == 1 && (path.count > 0 || open)) {
-            status = slot_open(p, found);
+        open_mode here = path.count > 0 ? MUST_OPEN : mode;
+        if (found->run == 1) {
+            status = slot_open(p, found, here);
         }
         if (status == FEOX_OK) {
             status = fx_json_hold(&p->tree, box, position, &slot);
         }
-        if (status == FEOX_OK && (path.count > 0 || open)) {
-            status = slot_open(p, slot);
+        if (status == FEOX_OK) {
+            status = slot_open(p, slot, here);
         }
     }
     if (status == FEOX_OK) {
@@ -215,9 +221,9 @@ static feox_status locate(patcher *p, pointer path, bool open) {
 }
 
 /* Locates something that must exist; *slot_out is its node. */
-static feox_status locate_existing(patcher *p, const pointer *path, bool open,
+static feox_status locate_existing(patcher *p, const pointer *path, open_mode mode,
                                    fx_json_node **slot_out) {
-    feox_status status = locate(p, *path, open);
+    feox_status status = locate(p, *path, mode);
     *slot_out = NULL;
     if (status == FEOX_OK && !p->at.exists) {
         return fail(p, "the path leads to nothing");
@@ -268,7 +274,7 @@ static feox_status put(patcher *p, const fx_json_value *value) {
 
 static feox_status add(patcher *p, const pointer *path, const fx_json_value *value) {
     location *at = &p->at;
-    feox_status status = locate(p, *path, false);
+    feox_status status = locate(p, *path, KEEP_CLOSED);
     if (status != FEOX_OK) {
         return status;
     }
@@ -289,7 +295,7 @@ static feox_status add(patcher *p, const pointer *path, const fx_json_value *val
 
 static feox_status replace(patcher *p, const operation *op) {
     fx_json_node *slot;
-    feox_status status = locate_existing(p, &op->path, false, &slot);
+    feox_status status = locate_existing(p, &op->path, KEEP_CLOSED, &slot);
     return status == FEOX_OK ? put(p, &op->value) : status;
 }
 
@@ -300,7 +306,7 @@ static feox_status take(patcher *p, const pointer *path, fx_json_value *value_ou
     if (path->count == 0) {
         return fail(p, "the whole document cannot be removed");
     }
-    feox_status status = locate_existing(p, path, false, &slot);
+    feox_status status = locate_existing(p, path, KEEP_CLOSED, &slot);
     if (status != FEOX_OK) {
         return status;
     }
@@ -319,7 +325,7 @@ static feox_status move(patcher *p, const operation *op) {
     }
     if (pointer_same(&op->from, &op->path)) {
         fx_json_node *slot;
-        return locate_existing(p, &op->from, false, &slot);
+        return locate_existing(p, &op->from, KEEP_CLOSED, &slot);
     }
     fx_json_value value;
     feox_status status = take(p, &op->from, &value);
@@ -330,12 +336,9 @@ static feox_status move(patcher *p, const operation *op) {
  * opened, because of its member names, is copied as the text it is. */
 static feox_status copy(patcher *p, const operation *op) {
     fx_json_node *slot;
-    feox_status status = locate_existing(p, &op->from, false, &slot);
+    feox_status status = locate_existing(p, &op->from, TRY_OPEN, &slot);
     if (status != FEOX_OK) {
         return status;
-    }
-    if (slot_open(p, slot) == FEOX_ERR_MEMORY) {
-        return FEOX_ERR_MEMORY;
     }
     fx_json_value value = slot->value;
     if (value.box != NULL) {
@@ -347,7 +350,7 @@ static feox_status copy(patcher *p, const operation *op) {
 static feox_status test(patcher *p, operation *op) {
     fx_json_node *slot;
     bool equal;
-    feox_status status = locate_existing(p, &op->path, true, &slot);
+    feox_status status = locate_existing(p, &op->path, MUST_OPEN, &slot);
     if (status == FEOX_OK) {
         status = fx_json_equal(&p->tree, &slot->value, slot->epoch, &op->value, &equal);
     }

@@ -337,26 +337,16 @@ static bool node_join(fx_json_node *node, const fx_json_node *fresh) {
     return true;
 }
 
-feox_status fx_json_open(fx_json_tree *tree, fx_json_arena *arena, fx_json_value *value,
-                         uint32_t epoch) {
-    if (value->box != NULL) {
-        return FEOX_OK;
-    }
-    if (value->ambiguous) {
-        return fx_json_fail(tree, FEOX_ERR_PATCH, "an object has two members of one name");
-    }
+/* FEOX_ERR_PATCH: an object with two members of one name. */
+static feox_status open_text(fx_json_tree *tree, fx_json_arena *arena, const fx_json_value *value,
+                             uint32_t epoch, fx_json_box *box) {
     bool object = value->text[0] == '{';
     const char *at = value->text + 1;
     const char *end = value->text + value->text_len - 1;
-    fx_json_box *box = fx_json_alloc(arena, sizeof *box);
-    if (box == NULL) {
-        return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
-    }
     *box = (fx_json_box){.tail = at, .size = value->text_len, .epoch = epoch};
-    bool empty = fx_json_space(at, end) == end;
     fx_json_node *last = NULL;
     size_t count = 0;
-    for (bool more = !empty; more; at++) {
+    for (bool more = fx_json_space(at, end) < end; more; at++) {
         fx_json_node fresh = {.epoch = epoch, .sequence = box->sequence_next++};
         if (object) {
             const char *name = fx_json_space(at, end);
@@ -380,13 +370,42 @@ feox_status fx_json_open(fx_json_tree *tree, fx_json_arena *arena, fx_json_value
         }
     }
     box->tail_len = (uint32_t)(end - box->tail);
-    feox_status status = box_build(tree, box, last, count, object);
-    if (status == FEOX_ERR_PATCH) {
-        value->ambiguous = true;
-        return fx_json_open(tree, arena, value, epoch);
+    return box_build(tree, box, last, count, object);
+}
+
+/* While nothing is shared, a text has one holder, who may change what opening it gives. Afterwards
+ * a closed value may be in several nodes, and each text is opened once for all of them: read only.
+ */
+feox_status fx_json_open(fx_json_tree *tree, fx_json_arena *arena, fx_json_value *value,
+                         uint32_t epoch) {
+    fx_json_memo *memo = NULL;
+    if (value->box == NULL && !value->ambiguous) {
+        if (arena == &tree->memory && tree->epoch != FX_JSON_EPOCH_FIRST) {
+            memo = fx_json_memo_find(tree, value->text);
+            epoch = 0;
+        }
+        if (memo != NULL && memo->text != NULL) {
+            value->box = memo->box;
+        } else {
+            fx_json_box *box = fx_json_alloc(arena, sizeof *box);
+            feox_status status = FEOX_ERR_MEMORY;
+            if (box != NULL) {
+                status = open_text(tree, arena, value, epoch, box);
+            }
+            if (status != FEOX_OK && status != FEOX_ERR_PATCH) {
+                return fx_json_fail(tree, status, "out of memory");
+            }
+            value->box = status == FEOX_OK ? box : NULL;
+        }
+        value->ambiguous = value->box == NULL;
+        if (memo != NULL && memo->text == NULL) {
+            *memo = (fx_json_memo){.text = value->text, .box = value->box};
+            tree->memo_count++;
+        }
     }
-    value->box = status == FEOX_OK ? box : NULL;
-    return status;
+    return value->box != NULL
+               ? FEOX_OK
+               : fx_json_fail(tree, FEOX_ERR_PATCH, "an object has two members of one name");
 }
 
 /* Puts the elements [from, to) of the run at `at` into the tree at `position`. */

@@ -26,7 +26,7 @@ typedef struct fx_json_value {
     struct fx_json_box *box; /* NULL: not open */
     uint32_t text_len;
     uint16_t height; /* levels of arrays and objects; kept exact, except by a merge */
-    bool ambiguous; /* an object known to have two members of one name: cannot be opened */
+    bool ambiguous;  /* an object known to have two members of one name: cannot be opened */
 } fx_json_value;
 
 /* One child of a container (`run` 1): prefix value suffix, where the prefix has the space before
@@ -71,11 +71,22 @@ typedef struct fx_json_arena {
     size_t total_max;
 } fx_json_arena;
 
+/* What opening a text gave, once nodes are shared; box NULL: the object cannot be opened. */
+typedef struct fx_json_memo {
+    const char *text;
+    fx_json_box *box;
+} fx_json_memo;
+
 typedef struct fx_json_tree {
     fx_json_arena memory;  /* what the document needs */
     fx_json_arena scratch; /* what the current operation needs */
     fx_json_node root;     /* the document and the space around it */
     uint32_t epoch;
+    fx_json_memo *memos; /* by the address of the text, a power of two of them */
+    size_t memo_count;
+    size_t memo_capacity;
+    uint64_t compared; /* digits, by fx_json_equal; refused beyond the maximum */
+    uint64_t compared_max;
     /* For the error detail. */
     bool in_patch; /* else a merge patch, which has no operations */
     size_t operation;
@@ -96,6 +107,10 @@ void *fx_json_alloc(fx_json_arena *arena, size_t size);
 /* The next allocations of `size` bytes together cannot fail. */
 bool fx_json_reserve(fx_json_arena *arena, size_t size);
 void fx_json_reset(fx_json_arena *arena);
+
+/* The memo of a text, or a free one (text NULL) for the caller to fill and count; NULL without
+ * memory. Valid until the next call. */
+fx_json_memo *fx_json_memo_find(fx_json_tree *tree, const char *text);
 
 /* The value that begins at `at`. */
 fx_json_value fx_json_value_at(const char *at, const char *end);

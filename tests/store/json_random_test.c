@@ -19,12 +19,16 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "store/json.h"
+#include "store/json_scan.h"
+#include "store/json_tree.h"
 
 #define LIMIT ((size_t)64 << 20)
 #define TEXT_MAX ((size_t)1 << 20)
 #define KEYS 8
 
 static fx_rng rng;
+/* Names are written in another spelling with the same meaning. */
+static bool respell;
 
 static uint32_t below(uint32_t bound) {
     return (uint32_t)fx_rng_below(&rng, bound);
@@ -169,7 +173,7 @@ static char *write_spaces(char *at, bool spaces) {
 /* Names from KEYS on are array indexes that came to an object: "-" and numbers. */
 static char *name_write(int name, char *at) {
     if (name < KEYS) {
-        return at + sprintf(at, "%s", keys[name][0]);
+        return at + sprintf(at, "%s", keys[name][respell ? 2 : 0]);
     }
     return at + (name == KEYS ? sprintf(at, "\"-\"") : sprintf(at, "\"%d\"", name - KEYS - 1));
 }
@@ -239,6 +243,10 @@ static path path_random(const model *m, bool may_be_new) {
         }
         int child = (int)below((uint32_t)m->count);
         p.tokens[i].number = m->kind == '{' ? m->names[child] : child;
+        if (p.tokens[i].name && p.tokens[i].number >= KEYS) {
+            p.tokens[i].name = false;
+            p.tokens[i].number -= KEYS + 1;
+        }
         m = m->children[child];
     }
     if (below(60) == 0 && p.count < 7) {
@@ -368,7 +376,9 @@ static bool random_operation(model **root, char **at) {
     *at += sprintf(*at, "\",\"from\":\"");
     *at = path_write(&from, *at);
     *at += sprintf(*at, "\",\"value\":");
+    respell = kind == 5 && below(2) == 0;
     *at = model_write(value, *at, true);
+    respell = false;
     *(*at)++ = '}';
     bool good = false;
     bool used = false;
@@ -538,6 +548,148 @@ static void test_random_merges(void **state) {
     free(patch);
 }
 
+/* What json_tree.c promises of its trees; returns the nodes. */
+static uint32_t check_nodes(const fx_json_tree *tree, const fx_json_node *node) {
+    if (node == NULL) {
+        return 0;
+    }
+    uint32_t left = check_nodes(tree, node->left);
+    uint32_t right = check_nodes(tree, node->right);
+    assert_true(left + 1 <= 3 * (right + 1) && right + 1 <= 3 * (left + 1));
+    assert_int_equal(node->nodes, left + right + 1);
+    assert_int_equal(node->count, node->run + (node->left != NULL ? node->left->count : 0) +
+                                      (node->right != NULL ? node->right->count : 0));
+    assert_true(node->epoch <= tree->epoch && node->height >= node->value.height);
+    return left + right + 1;
+}
+
+/* A large array: insert, remove and copy at random, and every now and then look at all of it, also
+ * at the copies that must not have changed. */
+static void test_tree(void **state) {
+    (void)state;
+    enum { FIRST = 3000, CHANGES = 4000 };
+    fx_rng_init(&rng, seed());
+    static char text[FIRST * 8];
+    static char numbers[CHANGES][8];
+    static int model_now[FIRST + CHANGES];
+    static int model_frozen[FIRST + CHANGES];
+    int count = FIRST;
+    int frozen_count = 0;
+    char *at = text + sprintf(text, "[");
+    for (int i = 0; i < FIRST; i++) {
+        model_now[i] = i;
+        at += sprintf(at, "%s%d", i > 0 ? "," : "", i);
+    }
+    *at++ = ']';
+    fx_json_tree tree;
+    fx_json_tree_init(&tree, text, (size_t)(at - text), (size_t)(at - text));
+    fx_json_value *value = &tree.root.value;
+    fx_json_value frozen = {0};
+    assert_int_equal(fx_json_open(&tree, &tree.memory, value, tree.epoch), FEOX_OK);
+    for (int change = 0; change < CHANGES; change++) {
+        assert_int_equal(fx_json_own(&tree, value), FEOX_OK);
+        if (below(200) == 0) {
+            frozen = *value;
+            fx_json_freeze(&tree);
+            assert_int_equal(fx_json_own(&tree, value), FEOX_OK);
+            memcpy(model_frozen, model_now, sizeof model_now);
+            frozen_count = count;
+        }
+        /* Half of the changes at one end, which is what unbalances. */
+        uint32_t place = below(2) == 0 ? 0 : below((uint32_t)count);
+        if (below(3) == 0) {
+            int len = sprintf(numbers[change], "%d", FIRST + change);
+            fx_json_node child = {.prefix = "", .suffix = ""};
+            child.value = fx_json_value_at(numbers[change], numbers[change] + len);
+            assert_int_equal(fx_json_insert(&tree, value->box, place, &child), FEOX_OK);
+            memmove(model_now + place + 1, model_now + place,
+                    ((size_t)count - place) * sizeof *model_now);
+            model_now[place] = FIRST + change;
+            count++;
+        } else if (count > 1) {
+            assert_int_equal(fx_json_remove(&tree, value->box, place), FEOX_OK);
+            count--;
+            memmove(model_now + place, model_now + place + 1,
+                    ((size_t)count - place) * sizeof *model_now);
+        }
+        if (change % 50 != 0 && change != CHANGES - 1) {
+            continue;
+        }
+        for (int side = 0; side < 2 && (side == 0 || frozen.box != NULL); side++) {
+            const fx_json_value *checked = side == 0 ? value : &frozen;
+            const int *wanted = side == 0 ? model_now : model_frozen;
+            char *written;
+            size_t written_len;
+            fx_json_node root = tree.root;
+            tree.root.value = *checked;
+            (void)check_nodes(&tree, checked->box->root);
+            assert_int_equal(fx_json_count(checked->box), side == 0 ? count : frozen_count);
+            assert_int_equal(fx_json_write(&tree, &written, &written_len), FEOX_OK);
+            tree.root = root;
+            const char *next = written + 1;
+            for (uint32_t i = 0; i < fx_json_count(checked->box); i++) {
+                char *stop;
+                assert_int_equal(strtol(next, &stop, 10), wanted[i]);
+                next = stop + 1;
+            }
+            assert_ptr_equal(next, written + written_len);
+            fx_mem_free(written);
+        }
+    }
+    fx_json_tree_deinit(&tree);
+}
+
+/* Writes digits and a power of ten with the point anywhere and superfluous zeros. */
+static void number_write(char *at, bool negative, const char *digits, long power) {
+    int len = (int)strlen(digits);
+    int before = (int)below((uint32_t)len + 1);
+    int zeros = (int)below(3);
+    at += sprintf(at, "%s%.*s", negative ? "-" : "", before, digits);
+    at += before == 0 ? sprintf(at, "0") : 0;
+    power += len - before;
+    if (before < len || below(2) == 0) {
+        at += sprintf(at, ".%.*s%s%.*s", before == 0 ? zeros : 0, "00", digits + before, zeros,
+                      "000");
+        power += before == 0 ? zeros : 0;
+    }
+    (void)sprintf(at, "%c%s%s%ld", below(2) == 0 ? 'e' : 'E',
+                  power < 0 ? "-" : (below(2) == 0 ? "+" : ""), below(2) == 0 ? "00" : "",
+                  power < 0 ? -power : power);
+}
+
+/* Numbers made equal are equal in every spelling, and one changed digit or power makes them not. */
+static void test_random_numbers(void **state) {
+    (void)state;
+    fx_rng_init(&rng, seed());
+    for (int round = 0; round < 100000; round++) {
+        char digits[24];
+        uint32_t len = 1 + below(20);
+        for (uint32_t i = 0; i < len; i++) {
+            digits[i] = (char)('0' + (below(2) == 0 ? 0 : below(10)));
+        }
+        digits[0] = (char)('1' + below(9));
+        digits[len] = '\0';
+        long power = (long)below(below(2) == 0 ? 12 : 2000000000) - 6;
+        bool negative = below(2) == 0;
+        char a[100];
+        char b[100];
+        number_write(a, negative, digits, power);
+        number_write(b, negative, digits, power);
+        bool same = fx_json_number_equal(a, strlen(a), b, strlen(b));
+        uint32_t place = below(len);
+        if (below(2) == 0) {
+            digits[place] = (char)(digits[place] == '9' ? '8' : digits[place] + 1);
+        } else {
+            power += below(2) == 0 ? 1 : -1;
+        }
+        char c[100];
+        number_write(c, negative, digits, power);
+        if (!same || fx_json_number_equal(a, strlen(a), c, strlen(c))) {
+            fail_msg("%s and %s must be equal, %s not", a, b, c);
+        }
+    }
+}
+
 /* Random bytes changed in JSON: whatever happens, no sanitizer may complain, and what was accepted
  * must be accepted again. */
 static void test_random_damage(void **state) {
@@ -660,6 +812,19 @@ static void test_time(void **state) {
                    5000, FEOX_OK);
     spent += timed("copies until the result is too large", array,
                    "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/c#\"}", 100, FEOX_ERR_TOO_LARGE);
+    spent += timed("copy, and copy out of the copy", object,
+                   "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/b\"},"
+                   "{\"op\":\"copy\",\"from\":\"/b/o\",\"path\":\"/b\"}",
+                   5000, FEOX_OK);
+    /* Short to write and long to compare. */
+    memset(array, '0', (size_t)1 << 20);
+    memcpy(array, "{\"a\":1", 6);
+    strcpy(array + ((size_t)1 << 20), "}");
+    char test[100];
+    (void)snprintf(test, sizeof test, "{\"op\":\"test\",\"path\":\"/a\",\"value\":1e%u}",
+                   (1u << 20) - 6);
+    spent += timed("compare a million zeros", array, test, 10000, FEOX_ERR_PATCH);
+    (void)timed("compare a million zeros a few times", array, test, 100, FEOX_OK);
     /* Many times what it takes, and far from what a quadratic way would. */
     assert_true(spent < (uint64_t)30000000000u);
     free(array);
@@ -668,10 +833,9 @@ static void test_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_patches),
-        cmocka_unit_test(test_random_merges),
-        cmocka_unit_test(test_random_damage),
-        cmocka_unit_test(test_time),
+        cmocka_unit_test(test_random_patches), cmocka_unit_test(test_random_merges),
+        cmocka_unit_test(test_random_damage),  cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_random_numbers), cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
