@@ -483,6 +483,9 @@ static void test_strings(void **state) {
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":1,\"c\":2}"));
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":1}"));
     assert_false(equal("{\"a\":1}", "{\"a\":1,\"b\":2}"));
+    assert_false(equal("{\"a\":1}", "{\"ab\":1}"));
+    assert_false(equal("{\"ab\":1}", "{\"a\":1}"));
+    assert_false(equal("{\"a\":1}", "{\"a\\u0000\":1}"));
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":1}"));
     assert_false(equal("[1,2]", "[2,1]"));
     assert_false(equal("[1,2]", "[1,2,3]"));
