@@ -1,4 +1,5 @@
-/* What a caller can do wrong: sizes of structs, NULLs, values out of range. Nothing changes then. */
+/* What a caller can do wrong: sizes of structs, NULLs, values out of range. Nothing changes
+ * then. */
 #define _GNU_SOURCE
 #include "support/kit.h"
 

@@ -306,7 +306,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     test_key last = {NULL, 0};
     size_t at = 0;
     uint64_t seen = 0;
-    for (size_t got; (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at++, seen++) {
             for (; at < all->count && all->present[at] == NULL; at++) {
             }
@@ -318,7 +319,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     assert_int_equal(seen, all->present_count);
     last = (test_key){NULL, 0};
     at = all->count;
-    for (size_t got; (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at--, seen--) {
             for (; at > 0 && all->present[at - 1] == NULL; at--) {
             }
@@ -357,7 +359,8 @@ static void drop_everything(fx_skiplist *list, universe *all) {
     for (size_t i = 0; i < all->count; i++) {
         /* Every third from the middle first, so that merging meets all positions. */
         size_t index = i * 7919 % all->count;
-        for (; all->present[index] == NULL && all->present_count > 0; index++, index %= all->count) {
+        for (; all->present[index] == NULL && all->present_count > 0;
+             index++, index %= all->count) {
         }
         if (all->present_count > 0) {
             add_drop(all, &batch, all->present[index]);
@@ -666,8 +669,8 @@ static void reclaim(race_state *race, test_record **retired, test_record **pool)
 }
 
 /* Changes keys that may change, `share` of 100 towards present, in one batch. */
-static void race_batch(race_state *race, test_record **present, test_record **pool, test_record **retired, fx_rng *rng,
-                       unsigned share) {
+static void race_batch(race_state *race, test_record **present, test_record **pool,
+                       test_record **retired, fx_rng *rng, unsigned share) {
     fx_skiplist_op ops[BATCH_MAX];
     fx_record *unlinked[BATCH_MAX];
     size_t count = 0;
