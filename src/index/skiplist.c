@@ -37,14 +37,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define FILL_BUILD 43u                        /* entries per block of a bulk build: 90 % */
-#define ROOM_WORTH (FX_SKIP_FANOUT / 4)       /* free entries that make evening out worth it */
-#define SMALL (FX_SKIP_FANOUT / 4)            /* below: look for a neighbour to merge with */
-#define MERGED_MAX (FX_SKIP_FANOUT * 3 / 4)   /* not fuller than this after a merge */
-#define FEW 4u                                /* below: even out if it cannot be merged */
-#define APPENDED 4u                           /* entries of a block split off at the end */
-#define SPREAD_MAX 3u                         /* nodes that a step makes */
-#define PREFETCH_AHEAD 4u                     /* ops whose leaves are on the way to the cache */
+#define FILL_BUILD 43u                      /* entries per block of a bulk build: 90 % */
+#define ROOM_WORTH (FX_SKIP_FANOUT / 4)     /* free entries that make evening out worth it */
+#define SMALL (FX_SKIP_FANOUT / 4)          /* below: look for a neighbour to merge with */
+#define MERGED_MAX (FX_SKIP_FANOUT * 3 / 4) /* not fuller than this after a merge */
+#define FEW 4u                              /* below: even out if it cannot be merged */
+#define APPENDED 4u                         /* entries of a block split off at the end */
+#define SPREAD_MAX 3u                       /* nodes that a step makes */
+#define PREFETCH_AHEAD 4u                   /* ops whose leaves are on the way to the cache */
 
 /* The nodes from the leaf (0) up to the root, and which child each continues with. */
 typedef struct trail {
@@ -201,7 +201,7 @@ static void spread_parent(const spread *plan, fx_skip_node *parent, unsigned fir
     }
 }
 
-/* Turns `from` children of `parent` into `to`. The parent has room, nodes and fences are reserved. */
+/* Turns `from` children of `parent`, which has room, into `to`. Nodes and fences are reserved. */
 static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned first, unsigned from,
                             unsigned to, bool append) {
     spread plan;
@@ -298,9 +298,9 @@ static void make_room(fx_skiplist *list, trail *path, bool at_end) {
             return;
         }
         if (count < FX_SKIP_FANOUT) {
-            bool two = right || left;
-            spread_children(list, parent, right ? index : left ? index - 1 : index, two ? 2 : 1,
-                            two ? 3 : 2, append);
+            unsigned from = right || left ? 2 : 1;
+            unsigned first = left && !right ? index - 1 : index;
+            spread_children(list, parent, first, from, from + 1, append);
             return;
         }
     }
@@ -624,8 +624,8 @@ static fx_skip_node *build_chain(fx_skiplist *list, unsigned level, size_t count
 }
 
 /* Deals `entries` records, or the nodes of the level below, out to the `count` nodes of a level. */
-static void build_fill(fx_skip_node *node, size_t count, size_t entries,
-                       fx_record *const *records, fx_skip_node *below) {
+static void build_fill(fx_skip_node *node, size_t count, size_t entries, fx_record *const *records,
+                       fx_skip_node *below) {
     cargo load = {.level = fx_shape_level(node->shape)};
     for (size_t i = 0; i < count; i++, node = node->next) {
         size_t start = entries * i / count;
@@ -639,7 +639,7 @@ static void build_fill(fx_skip_node *node, size_t count, size_t entries,
             load.items[k] = below != NULL ? (void *)below : (void *)records[start + k];
             below = below != NULL ? below->next : NULL;
         }
-        const fx_fence *high = load.level > 0      ? (below != NULL ? below->low : NULL)
+        const fx_fence *high = load.level > 0       ? (below != NULL ? below->low : NULL)
                                : node->next != NULL ? node->next->low
                                                     : NULL;
         unload(&load, 0, load.count, node, high);

@@ -19,7 +19,7 @@
 typedef struct test_record {
     struct test_record *next;
     uint64_t stamp;
-    uint32_t index;   /* of its key in the universe */
+    uint32_t index;    /* of its key in the universe */
     uint32_t expected; /* must be reported unlinked by this batch */
     uint32_t reported;
     uint32_t padding;
@@ -306,7 +306,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     test_key last = {NULL, 0};
     size_t at = 0;
     uint64_t seen = 0;
-    for (size_t got; (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at++, seen++) {
             for (; at < all->count && all->present[at] == NULL; at++) {
             }
@@ -318,7 +319,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     assert_int_equal(seen, all->present_count);
     last = (test_key){NULL, 0};
     at = all->count;
-    for (size_t got; (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at--, seen--) {
             for (; at > 0 && all->present[at - 1] == NULL; at--) {
             }
@@ -357,7 +359,8 @@ static void drop_everything(fx_skiplist *list, universe *all) {
     for (size_t i = 0; i < all->count; i++) {
         /* Every third from the middle first, so that merging meets all positions. */
         size_t index = i * 7919 % all->count;
-        for (; all->present[index] == NULL && all->present_count > 0; index++, index %= all->count) {
+        for (; all->present[index] == NULL && all->present_count > 0;
+             index++, index %= all->count) {
         }
         if (all->present_count > 0) {
             add_drop(all, &batch, all->present[index]);
@@ -593,10 +596,10 @@ static bool scan_once(race_state *race, bool backward, fx_rng *rng) {
     for (;;) {
         size_t capacity = 1 + fx_rng_below(rng, 100);
         fx_pin pin = fx_epoch_pin(&race->epoch);
-        size_t got = backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL,
-                                                     last_size, true, records, capacity)
-                              : fx_skiplist_forward(race->list, last, last_size, true, records,
-                                                    capacity);
+        size_t got =
+            backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL, last_size,
+                                            true, records, capacity)
+                     : fx_skiplist_forward(race->list, last, last_size, true, records, capacity);
         bool good = true;
         for (size_t i = 0; i < got; i++) {
             int64_t number = number_of(records[i]);
@@ -666,8 +669,8 @@ static void reclaim(race_state *race, test_record **retired, test_record **pool)
 }
 
 /* Changes keys that may change, `share` of 100 towards present, in one batch. */
-static void race_batch(race_state *race, test_record **present, test_record **pool, test_record **retired, fx_rng *rng,
-                       unsigned share) {
+static void race_batch(race_state *race, test_record **present, test_record **pool,
+                       test_record **retired, fx_rng *rng, unsigned share) {
     fx_skiplist_op ops[BATCH_MAX];
     fx_record *unlinked[BATCH_MAX];
     size_t count = 0;
