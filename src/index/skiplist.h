@@ -2,8 +2,8 @@
  *
  * A blocked deterministic skip list: leaves of up to 48 {key head after the leaf's common prefix,
  * record pointer}, levels of index blocks above. ONE writer at a time (the caller holds the merge
- * lock); any number of readers without a lock, which must be pinned (epoch.h). Readers validate each
- * node by its sequence number. Nodes live in type-stable memory until destroy.
+ * lock); any number of readers without a lock, which must be pinned (epoch.h). Readers validate
+ * each node by its sequence number. Nodes live in type-stable memory until destroy.
  *
  * The engine feeds it batches from per-shard pending lists; it does not know of them.
  */
@@ -45,12 +45,13 @@ size_t fx_skiplist_apply(fx_skiplist *list, fx_skiplist_op *ops, size_t count,
  * readers yet. False: no memory, and the list is empty. */
 bool fx_skiplist_build(fx_skiplist *list, fx_record *const *records, size_t count);
 
-/* Up to `capacity` records, ascending, from the first key >= `key` on (> with `exclusive`); key_len 0:
- * from the first. Returns how many; 0: no more. May return fewer than there are, never 0 then. All of
- * them were in the list at one moment per leaf. Pinned. */
+/* Up to `capacity` records, ascending, from the first key >= `key` on (> with `exclusive`); key_len
+ * 0: from the first. Returns how many; 0: no more. May return fewer than there are, never 0 then.
+ * All of them were in the list at one moment per leaf. Pinned. */
 size_t fx_skiplist_forward(fx_skiplist *list, const void *key, size_t key_len, bool exclusive,
                            fx_record **records, size_t capacity);
-/* The same descending, from the last key <= `key` on (< with `exclusive`); key NULL: from the last. */
+/* The same descending, from the last key <= `key` on (< with `exclusive`); key NULL: from the
+ * last. */
 size_t fx_skiplist_backward(fx_skiplist *list, const void *key, size_t key_len, bool exclusive,
                             fx_record **records, size_t capacity);
 
@@ -61,7 +62,8 @@ uint64_t fx_skiplist_memory(const fx_skiplist *list);
 /* Gives memory of unused nodes back where that is possible (after much was dropped). Ends what was
  * reserved. Writer. */
 void fx_skiplist_trim(fx_skiplist *list);
-/* Walks everything: order, fences, heads, counts, links. Writer. NULL: sound; else what is wrong. */
+/* Walks everything: order, fences, heads, counts, links. Writer. NULL: sound; else what is
+ * wrong. */
 const char *fx_skiplist_check(fx_skiplist *list);
 
 #endif
