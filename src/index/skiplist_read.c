@@ -152,6 +152,14 @@ static inline void prefetch_node(const fx_skip_node *node) {
     }
 }
 
+/* What a window takes of a leaf. */
+static inline void prefetch_items(const fx_skip_node *leaf) {
+    __builtin_prefetch(leaf);
+    for (size_t i = 0; i < FX_SKIP_FANOUT; i += FX_CACHE_LINE / sizeof(void *)) {
+        __builtin_prefetch((const uint8_t *)leaf + offsetof(fx_skip_node, items) + i * 8);
+    }
+}
+
 /* Moves to `to`, a child or neighbour that was read from the spot's node. False: changed. */
 static bool step(spot *at, const fx_skip_node *to) {
     /* R3: first make sure that it is a node at all. */
@@ -213,6 +221,10 @@ static size_t walk(spot at, unsigned index, bool backward, fx_record **records, 
     *end_out = false;
     for (;;) {
         unsigned count = fx_shape_count(at.shape);
+        const fx_skip_node *next = fx_load_acquire(backward ? &at.node->prev : &at.node->next);
+        if (capacity - taken > (backward ? index : count - index)) {
+            prefetch_items(next);
+        }
         size_t got = taken;
         if (backward) {
             while (index > 0 && got < capacity) {
@@ -223,7 +235,6 @@ static size_t walk(spot at, unsigned index, bool backward, fx_record **records, 
                 records[got++] = fx_load_acquire(&at.node->items[index++]);
             }
         }
-        const fx_skip_node *next = fx_load_acquire(backward ? &at.node->prev : &at.node->next);
         if (!fx_skip_valid(at.node, at.seq)) {
             return taken;
         }
