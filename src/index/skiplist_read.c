@@ -17,6 +17,10 @@
  *   R4 Fences are reached through a child that may change meanwhile. They are type-stable, read by
  *      acquire loads and bounded by their capacity; the bytes count only if the parent, which the
  *      writer enters before it touches a fence of its children, is sound afterwards.
+ *
+ * Readers store nothing shared and wait for no lock, but a reader that meets a node with the writer
+ * inside waits until it is out: some hundred nanoseconds, or longer if the writer loses the
+ * processor just there. What takes time (fences, reading records) the writer does before it enters.
  */
 #define _GNU_SOURCE
 #include "index/skiplist_node.h"

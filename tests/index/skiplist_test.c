@@ -386,7 +386,7 @@ static void random_ops_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     static const size_t sizes[SHAPES] = {3000, 6000, 4000, 130, 8000};
-    static const int batches[SHAPES] = {90, 90, 90, 4, 120};
+    static const int batches[SHAPES] = {90, 90, 90, 3, 120};
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
         print_message("shape %d\n", (int)shape);
         universe all = make_universe(shape, sizes[shape], &rng);
@@ -398,8 +398,9 @@ static void random_ops_test(void **state) {
         drop_everything(list, &all);
         fx_skiplist_trim(list);
         assert_sound(list);
-        assert_true(fx_skiplist_memory(list) <= empty + 16384);
-        run_batches(list, &all, &rng, batches[shape] / 4); /* and it still works */
+        /* The one leaf left holds back its unit of 64 KiB. */
+        assert_true(fx_skiplist_memory(list) <= empty + (80u << 10));
+        run_batches(list, &all, &rng, 1 + batches[shape] / 8); /* and it still works */
         fx_skiplist_destroy(list);
         free_universe(&all);
     }
@@ -514,7 +515,7 @@ static void reserve_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
-        universe all = make_universe(shape, shape == HUGE_KEYS ? 200 : 3000, &rng);
+        universe all = make_universe(shape, shape == HUGE_KEYS ? 120 : 3000, &rng);
         fx_mem_fail_after(1, true);
         assert_null(fx_skiplist_create());
         fx_mem_fail_after(2, true);
