@@ -135,15 +135,23 @@ static void load_node(cargo *load, const fx_skip_node *node) {
     }
 }
 
-/* Writes `count` entries from `at` on; `low` is stored already. */
+/* Makes the heads of `count` entries from `at` on right for a node between two fences, and returns
+ * its prefix. May read each record, so it is done before readers have to wait. */
+static size_t prepare_heads(cargo *load, unsigned at, unsigned count, const fx_fence *low,
+                            const fx_fence *high) {
+    size_t prefix = prefix_of(low, high);
+    for (unsigned i = at; i < at + count; i++) {
+        if (load->prefixes[i] != prefix) {
+            load->heads[i] = fx_skip_head(entry_key(load->level, load->items[i]), prefix);
+        }
+    }
+    return prefix;
+}
+
 static void unload(const cargo *load, unsigned at, unsigned count, fx_skip_node *node,
-                   const fx_fence *high) {
-    size_t prefix = prefix_of(node->low, high);
-    for (unsigned i = 0; i < count; i++, at++) {
-        uint32_t head = load->prefixes[at] == prefix
-                            ? load->heads[at]
-                            : fx_skip_head(entry_key(load->level, load->items[at]), prefix);
-        store_entry(node, i, head, load->items[at]);
+                   size_t prefix) {
+    for (unsigned i = 0; i < count; i++) {
+        store_entry(node, i, load->heads[at + i], load->items[at + i]);
     }
     fx_store_release(&node->shape, fx_shape_make(prefix, load->level, count));
 }
@@ -155,6 +163,8 @@ typedef struct spread {
     fx_fence *lows[SPREAD_MAX];
     fx_fence *old_lows[SPREAD_MAX];
     unsigned starts[SPREAD_MAX + 1]; /* of each node's entries in the load */
+    size_t prefixes[SPREAD_MAX];
+    fx_skip_node *after; /* the neighbour behind the last old node */
 } spread;
 
 static void spread_prepare(fx_skiplist *list, spread *plan, fx_skip_node *parent, unsigned first,
@@ -184,6 +194,14 @@ static void spread_prepare(fx_skiplist *list, spread *plan, fx_skip_node *parent
                                          : ((fx_skip_node *)items[0])->low;
         FX_ASSERT(plan->lows[i] != NULL);
     }
+    plan->after = plan->nodes[from - 1]->next;
+    for (unsigned i = 0; i < to; i++) {
+        const fx_fence *high = i + 1 < to            ? plan->lows[i + 1]
+                               : plan->after != NULL ? plan->after->low
+                                                     : NULL;
+        plan->prefixes[i] = prepare_heads(
+            load, plan->starts[i], plan->starts[i + 1] - plan->starts[i], plan->lows[i], high);
+    }
 }
 
 static void spread_parent(const spread *plan, fx_skip_node *parent, unsigned first, unsigned from,
@@ -207,7 +225,7 @@ static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned fi
     spread plan;
     spread_prepare(list, &plan, parent, first, from, to, append);
     unsigned most = from > to ? from : to;
-    fx_skip_node *after = plan.nodes[from - 1]->next;
+    fx_skip_node *after = plan.after;
     enter(parent);
     for (unsigned i = 0; i < most; i++) {
         enter(plan.nodes[i]);
@@ -218,13 +236,13 @@ static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned fi
     }
     for (unsigned i = 0; i < to; i++) {
         fx_skip_node *node = plan.nodes[i];
-        const fx_fence *high = i + 1 < to ? plan.lows[i + 1] : after != NULL ? after->low : NULL;
         fx_store_release(&node->low, plan.lows[i]);
         fx_store_release(&node->next, i + 1 < to ? plan.nodes[i + 1] : after);
         if (i > 0) {
             fx_store_release(&node->prev, plan.nodes[i - 1]);
         }
-        unload(&plan.load, plan.starts[i], plan.starts[i + 1] - plan.starts[i], node, high);
+        unload(&plan.load, plan.starts[i], plan.starts[i + 1] - plan.starts[i], node,
+               plan.prefixes[i]);
     }
     spread_parent(&plan, parent, first, from, to);
     if (after != NULL) {
@@ -642,7 +660,7 @@ static void build_fill(fx_skip_node *node, size_t count, size_t entries, fx_reco
         const fx_fence *high = load.level > 0       ? (below != NULL ? below->low : NULL)
                                : node->next != NULL ? node->next->low
                                                     : NULL;
-        unload(&load, 0, load.count, node, high);
+        unload(&load, 0, load.count, node, prepare_heads(&load, 0, load.count, node->low, high));
         leave(node);
     }
 }

@@ -741,7 +741,7 @@ static void race_test(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &readers[i]), 0);
     }
     int batches = 0;
-    for (; batches < 1000 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
+    for (; batches < 700 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
         race_batch(&race, present, &pool, &retired, &rng, batches / 8 % 2 == 0 ? 99 : 1);
         if (batches % 20 == 19) {
             fx_skiplist_trim(race.list);
