@@ -19,7 +19,7 @@
 typedef struct test_record {
     struct test_record *next;
     uint64_t stamp;
-    uint32_t index;   /* of its key in the universe */
+    uint32_t index;    /* of its key in the universe */
     uint32_t expected; /* must be reported unlinked by this batch */
     uint32_t reported;
     uint32_t padding;
@@ -193,8 +193,15 @@ static void add_drop(universe *all, test_batch *batch, test_record *holder) {
 
 static void apply_batch(fx_skiplist *list, test_batch *batch) {
     fx_record *unlinked[BATCH_MAX];
-    assert_true(fx_skiplist_reserve(list, batch->count, 65535));
+    size_t longest = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        size_t size = fx_record_key_len(batch->ops[i].record);
+        longest = size > longest ? size : longest;
+    }
+    assert_true(fx_skiplist_reserve(list, batch->count, longest));
+    fx_mem_fail_after(1, true); /* what was reserved cannot fail */
     size_t count = fx_skiplist_apply(list, batch->ops, batch->count, unlinked);
+    fx_mem_fail_after(0, false);
     assert_int_equal(count, batch->gone);
     for (size_t i = 0; i < count; i++) {
         test_record *holder = holder_of(unlinked[i]);
@@ -379,7 +386,7 @@ static void random_ops_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     static const size_t sizes[SHAPES] = {3000, 6000, 4000, 130, 8000};
-    static const int batches[SHAPES] = {90, 90, 90, 4, 120};
+    static const int batches[SHAPES] = {90, 90, 90, 3, 120};
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
         print_message("shape %d\n", (int)shape);
         universe all = make_universe(shape, sizes[shape], &rng);
@@ -391,8 +398,9 @@ static void random_ops_test(void **state) {
         drop_everything(list, &all);
         fx_skiplist_trim(list);
         assert_sound(list);
-        assert_true(fx_skiplist_memory(list) <= empty + 16384);
-        run_batches(list, &all, &rng, batches[shape] / 4); /* and it still works */
+        /* The one leaf left holds back its unit of 64 KiB. */
+        assert_true(fx_skiplist_memory(list) <= empty + (80u << 10));
+        run_batches(list, &all, &rng, 1 + batches[shape] / 8); /* and it still works */
         fx_skiplist_destroy(list);
         free_universe(&all);
     }
@@ -507,7 +515,7 @@ static void reserve_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
-        universe all = make_universe(shape, shape == HUGE_KEYS ? 200 : 3000, &rng);
+        universe all = make_universe(shape, shape == HUGE_KEYS ? 120 : 3000, &rng);
         fx_mem_fail_after(1, true);
         assert_null(fx_skiplist_create());
         fx_mem_fail_after(2, true);
@@ -596,10 +604,10 @@ static bool scan_once(race_state *race, bool backward, fx_rng *rng) {
     for (;;) {
         size_t capacity = 1 + fx_rng_below(rng, 100);
         fx_pin pin = fx_epoch_pin(&race->epoch);
-        size_t got = backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL,
-                                                     last_size, true, records, capacity)
-                              : fx_skiplist_forward(race->list, last, last_size, true, records,
-                                                    capacity);
+        size_t got =
+            backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL, last_size,
+                                            true, records, capacity)
+                     : fx_skiplist_forward(race->list, last, last_size, true, records, capacity);
         bool good = true;
         for (size_t i = 0; i < got; i++) {
             int64_t number = number_of(records[i]);
@@ -733,7 +741,7 @@ static void race_test(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &readers[i]), 0);
     }
     int batches = 0;
-    for (; batches < 2000 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
+    for (; batches < 700 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
         race_batch(&race, present, &pool, &retired, &rng, batches / 8 % 2 == 0 ? 99 : 1);
         if (batches % 20 == 19) {
             fx_skiplist_trim(race.list);
