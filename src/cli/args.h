@@ -15,9 +15,9 @@
     X(JSON, "json", '-', "", "print JSON")                                                         \
     X(COUNTER, "counter", '-', "", "print the value as the number an incr counter holds")          \
     X(KEYS, "keys", '-', "", "print keys only")                                                    \
-    X(HEX_KEY, "hex-key", '-', "", "keys in the arguments are given in hexadecimal")               \
-    X(ESCAPED_KEY, "escaped-key", '-', "", "keys in the arguments are escaped as scan prints them") \
-    X(HEX_VALUE, "hex-value", '-', "", "values in the arguments are given in hexadecimal")         \
+    X(HEX_KEY, "hex-key", '-', "", "key arguments are hexadecimal")               \
+    X(ESCAPED_KEY, "escaped-key", '-', "", "key arguments are escaped as scan prints them") \
+    X(HEX_VALUE, "hex-value", '-', "", "value arguments are hexadecimal")         \
     X(PREFIX, "prefix", 'T', "KEY", "keys that begin with KEY")                                    \
     X(FROM, "from", 'T', "KEY", "keys from KEY on, KEY included")                                  \
     X(TO, "to", 'T', "KEY", "keys up to KEY, KEY included")                                        \
@@ -33,7 +33,7 @@
     X(DURABLE, "durable", '-', "", "each write is on stable storage before the next begins")       \
     X(FORMAT, "format", 'T', "NAME", "export, delimited, csv, jsonl or json (default: export)")    \
     X(DELIMITER, "delimiter", 'T', "C", "one byte (default: tab; csv: comma)")                              \
-    X(KEY, "key", 'T', "FIELD", "where the key is: a field's number or name, or a member's name")  \
+    X(KEY, "key", 'T', "FIELD", "the key: a field's number or name, or a member's name")  \
     X(VALUE, "value", 'T', "FIELD", "store this field only (default: the whole record)")           \
     X(HEADER, "header", '-', "", "the first record holds the names of the fields")                 \
     X(PATH, "path", 'T', "POINTER", "JSON Pointer to the documents (default: the whole text)")     \

@@ -166,11 +166,14 @@ static bool scan_container(json_scan *scan, bool object, int depth) {
 /* Recursion is bounded by FX_CLI_JSON_DEPTH_MAX. */
 static bool scan_value(json_scan *scan, int depth) {
     scan_space(scan);
-    switch (scan_peek(scan)) {
-    case '{':
-        return scan_container(scan, true, depth);
-    case '[':
-        return scan_container(scan, false, depth);
+    char c = scan_peek(scan);
+    if (c == '{' || c == '[') {
+        return scan_container(scan, c == '{', depth);
+    }
+    if (c == '-' || (c >= '0' && c <= '9')) {
+        return scan_number(scan);
+    }
+    switch (c) {
     case '"':
         return scan_string(scan);
     case 't':
@@ -179,18 +182,6 @@ static bool scan_value(json_scan *scan, int depth) {
         return scan_word(scan, "false");
     case 'n':
         return scan_word(scan, "null");
-    case '-':
-    case '0':
-    case '1':
-    case '2':
-    case '3':
-    case '4':
-    case '5':
-    case '6':
-    case '7':
-    case '8':
-    case '9':
-        return scan_number(scan);
     default:
         return scan_bad(scan, "a JSON value is expected");
     }

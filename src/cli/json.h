@@ -25,7 +25,8 @@ bool fx_cli_json_next(feox_slice container, size_t *at, feox_slice *name_out,
 /* The bytes that a string (with its quotes) stands for are appended to `out`. FX_CLI_DECODE_BAD if
  * an escape is half of a surrogate pair, for which there is no UTF-8. */
 fx_cli_decoded fx_cli_json_decode(feox_slice string, fx_cli_buffer *out);
-/* The member of that decoded name. 1: found, 0: none or not an object, 2: more than one, -1: memory. */
+/* The member of that decoded name. 1: found, 0: none or not an object, 2: more
+ * than one, -1: no memory. */
 int fx_cli_json_member(feox_slice object, const char *name, size_t name_len,
                        feox_slice *value_out);
 /* Follows a JSON Pointer (RFC 6901). NULL, or what is wrong. */
