@@ -1,0 +1,10 @@
+# Every examples/NN_NAME.c is one program; with the tests on, each is also a test that runs it.
+file(GLOB FEOX_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/[0-9]*.c)
+foreach(source ${FEOX_EXAMPLES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(example_${name} ${source})
+  target_link_libraries(example_${name} PRIVATE feox_flags feox_shared)
+  if(FEOX_TESTS)
+    add_test(NAME examples/${name} COMMAND example_${name})
+  endif()
+endforeach()
