@@ -1,3 +1,5 @@
+/* checksum: xxHash inlined into this one file, so that the library neither needs libxxhash nor
+ * shows a symbol of it. */
 #include "base/checksum.h"
 
 #define XXH_INLINE_ALL

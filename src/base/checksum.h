@@ -1,5 +1,5 @@
-/* checksum: what guards bytes on disk. XXH3-64 (xxHash 0.8, inlined: no symbol another xxHash in the
- * process could replace). Against accidents, not against forgers. Pure; any thread. ~10 GB/s.
+/* checksum: what guards bytes on disk. XXH3-64 (xxHash 0.8, inlined: no symbol another xxHash in
+ * the process could replace). Against accidents, not against forgers. Pure; any thread. ~10 GB/s.
  */
 #ifndef FX_BASE_CHECKSUM_H
 #define FX_BASE_CHECKSUM_H

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* Nanoseconds of a clock that never jumps or goes back (it runs on while the machine sleeps). ~25 ns. */
+/* Nanoseconds of a clock that never jumps or goes back (it runs on while the machine sleeps).
+ * ~25 ns. */
 uint64_t fx_clock_monotonic_ns(void);
 /* Nanoseconds since 1970; may jump. */
 uint64_t fx_clock_wall_ns(void);

@@ -7,7 +7,8 @@
 
 #include "feox.h"
 
-/* Sets the detail, printf style, and returns `status`. `error` is an errno, or 0: its text follows. */
+/* Sets the detail, printf style, and returns `status`. `error` is an errno, or 0: its text
+ * follows. */
 feox_status fx_error_set(feox_status status, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void fx_error_clear(void);

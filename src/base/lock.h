@@ -1,7 +1,7 @@
 /* lock: the two locks of the library.
  *
- * fx_spinlock  for a shard: held for well below a microsecond, taken by writers only. 4 bytes. Spins
- *              a little, then yields the processor; unlock is one plain release store.
+ * fx_spinlock  for a shard: held for well below a microsecond, taken by writers only. 4 bytes.
+ *              Spins a little, then yields the processor; unlock is one plain release store.
  * fx_mutex     for everything that may wait for the device, with a condition that can time out.
  */
 #ifndef FX_BASE_LOCK_H

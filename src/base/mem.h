@@ -22,7 +22,8 @@ void fx_mem_free(void *memory);
 /* Bytes that an allocation of `size` really takes. */
 size_t fx_mem_usable(size_t size);
 
-/* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of two). */
+/* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of
+ * two). */
 void *fx_mem_map(size_t size, size_t alignment);
 void fx_mem_unmap(void *memory, size_t size);
 /* Gives the pages' memory back and keeps the addresses; they read as zero afterwards. */
@@ -35,7 +36,8 @@ void *fx_mem_map_wipe_on_fork(void);
 /* "jemalloc" or "libc". */
 const char *fx_mem_allocator(void);
 
-/* Tests: the n-th following allocation (1: the next) fails; `sticky`: and every one after. 0: none. */
+/* Tests: the n-th following allocation (1: the next) fails; `sticky`: and every one after. 0:
+ * none. */
 void fx_mem_fail_after(uint64_t n, bool sticky);
 
 #endif

@@ -1,3 +1,5 @@
+/* rng: getrandom may be interrupted or give less than asked while the system starts; it is asked
+ * again until all is there. Never falls back to a clock: a guessable hash key is no key. */
 #define _GNU_SOURCE
 #include "base/rng.h"
 

@@ -1,8 +1,8 @@
 /* epoch: ordering. A reader claims its slot (seq_cst) and then reads `now` again (seq_cst); a
- * retirer raises `now` (seq_cst) and then reads the slots (seq_cst). In the one total order of these
- * four either the reader sees the raised epoch and enters with that, or the retirer sees the slot.
- * Either way nothing is reused under a reader that could have found it: E1 a pinned slot holds an
- * epoch not above the stamp of anything unlinked after the pin.
+ * retirer raises `now` (seq_cst) and then reads the slots (seq_cst). In the one total order of
+ * these four either the reader sees the raised epoch and enters with that, or the retirer sees the
+ * slot. Either way nothing is reused under a reader that could have found it: E1 a pinned slot
+ * holds an epoch not above the stamp of anything unlinked after the pin.
  */
 #define _GNU_SOURCE
 #include "index/epoch.h"

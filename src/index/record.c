@@ -1,13 +1,21 @@
-/* record: ordering. A writer enters by an exchange (acq_rel) that sets WRITING: its acquire half
- * keeps the following stores behind it. Data words are relaxed stores; publish is a release store.
- * A reader loads `state` (acquire), the words (acquire, so that the second load of `state` stays
- * behind them) and `state` again. A word stored after WRITING was set, if read, synchronises the
- * reader with the exchange's release sequence only through the second load: that load then cannot
- * return the old state, because the data store is ordered after the exchange (release stores of the
- * words on machines where it matters: see store_words).
+/* record: ordering. A writer sets WRITING by an exchange (acq_rel), stores the words (release each)
+ * and publishes the new state (release). A reader loads `state` (acquire), the words (acquire each)
+ * and `state` again. Why a read that both loads of `state` agree on is whole:
+ *   S1 Nothing older: the first load read the publishing store, so the words of that version, or
+ *      later ones, are what the reader sees.
+ *   S2 Nothing newer: a word of a later version was stored by a release after the exchange; loading
+ *      it by an acquire makes the exchange happen before the second load, which then cannot return
+ *      the old state. This is why the word stores are release: behind a plain exchange a processor
+ *      may show a relaxed store first. On x86 all of these are plain moves.
+ *   S3 Versions are never used twice, and DEAD stays until the next publish: equal states are the
+ *      same life of the slot.
+ * What may change without a new state is the location and the block pointer. The owner sets the
+ * location first and drops the block then; the reader loads the block first and the location then:
+ * whoever finds no block finds the place of the value.
  *
- * Words that a reader may race with are read as aligned 8-byte atomics and shifted into place; so
- * reads touch up to 7 bytes on either side, always inside the 8-aligned slot.
+ * Words that a reader may race with are read as aligned 8-byte atomics and shifted into place. Only
+ * words that hold a wanted byte are loaded, so reads touch up to 7 bytes on either side, always
+ * inside the 8-aligned slot: any meta the slot ever had describes a record that fits it.
  */
 #include "index/record.h"
 
@@ -117,6 +125,8 @@ static bool same_bytes(const uint8_t *racing, const uint8_t *key, size_t size) {
 }
 
 uint32_t fx_record_meta_of(size_t key_len, const fx_record_fields *fields) {
+    FX_ASSERT(key_len <= FEOX_KEY_SIZE_MAX);
+    FX_ASSERT(fields->in_block || fields->value_len <= FX_INLINE_VALUE_MAX);
     return fx_meta_make(key_len, (size_t)fields->value_len, fields->expiry_ns != 0,
                         fields->in_block);
 }
@@ -146,12 +156,14 @@ void fx_record_fill(fx_record *record, const void *key, size_t key_len,
 }
 
 void fx_record_publish(fx_record *record, uint64_t version) {
+    FX_ASSERT(version > 0 && version >> 62 == 0);
     fx_store_release(&record->state, version << 2);
 }
 
 void fx_record_overwrite(fx_record *record, const fx_record_fields *fields) {
     uint32_t meta = fx_record_meta_of(fx_record_key_len(record), fields);
     FX_ASSERT(((meta ^ record->meta) & (FX_RECORD_TTL | FX_RECORD_BLOCK)) == 0);
+    FX_ASSERT(fx_state_alive(record->state));
     (void)fx_exchange_acq_rel(&record->state, record->state | FX_RECORD_WRITING);
     store_fields(record, meta, fields);
     fx_record_publish(record, fields->version);
@@ -195,11 +207,9 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
     if (same) {
         view_out->version = fx_state_version(state);
         view_out->timestamp = fx_load_acquire(&record->timestamp);
-        view_out->expiry_ns =
-            (meta & FX_RECORD_TTL) != 0 ? fx_load_acquire((const uint64_t *)(const void *)start + 3)
-                                        : 0;
-        view_out->location =
-            persistent ? fx_load_acquire((const uint64_t *)(const void *)start - 1) : 0;
+        view_out->expiry_ns = (meta & FX_RECORD_TTL) != 0
+                                  ? fx_load_acquire((const uint64_t *)(const void *)start + 3)
+                                  : 0;
         view_out->in_block = (meta & FX_RECORD_BLOCK) != 0;
         const uint8_t *value = start + fx_meta_value_offset(meta);
         if (view_out->in_block) {
@@ -212,6 +222,9 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
             size_t take = view_out->value_len < capacity ? (size_t)view_out->value_len : capacity;
             load_bytes(buffer, value, take);
         }
+        /* Behind the block pointer: see above. */
+        view_out->location =
+            persistent ? fx_load_acquire((const uint64_t *)(const void *)start - 1) : 0;
     }
     if (fx_load_acquire(&record->state) != state) {
         return FX_READ_RETRY;

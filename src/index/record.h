@@ -14,8 +14,10 @@
  * keep the copy if it did not change (seqlock; Boehm 2012 for why each copied word is an atomic
  * load). Slots stay slots of one size for ever, so a late reader reads old bytes, never a hole. A
  * version is never used twice, so a state seen twice means that nothing happened between.
- * A record is alive from the release store of its state until DEAD is set, and while it is alive it
- * is the only one of its key.
+ * Free slots keep `state` (DEAD, or 0 if never used) and `meta` as they are, since late readers
+ * still look: a list of free slots may use the timestamp's word alone, by release stores. A record
+ * is alive from the release store of its state until DEAD is set, and while it is alive it is the
+ * only one of its key.
  */
 #ifndef FX_INDEX_RECORD_H
 #define FX_INDEX_RECORD_H
@@ -33,6 +35,9 @@ typedef struct fx_record {
     uint64_t timestamp;
     uint32_t meta;
 } fx_record;
+
+_Static_assert(FX_INLINE_VALUE_MAX <= 0xfff, "an inline length has 12 bits");
+_Static_assert(FEOX_KEY_SIZE_MAX <= 0xffff, "a key length has 16 bits");
 
 #define FX_RECORD_WRITING 1u
 #define FX_RECORD_DEAD 2u
@@ -92,25 +97,33 @@ static inline uint32_t fx_meta_make(size_t key_len, size_t value_len, bool ttl, 
 
 /* ---- For the holder of the shard's lock, and for pinned readers of what cannot change ---- */
 
-/* The key never changes while the record is not reused: a pinned reader may use it as plain bytes. */
+/* Atomic, for an overwrite may change the value's length in it; key length and flags stay. */
+static inline uint32_t fx_record_meta(const fx_record *record) {
+    return fx_load_relaxed(&record->meta);
+}
+
+/* The key never changes while the record is not reused: a pinned reader may use it as plain bytes.
+ */
 static inline const uint8_t *fx_record_key(const fx_record *record) {
-    return (const uint8_t *)record + fx_meta_key_offset(record->meta);
+    return (const uint8_t *)record + fx_meta_key_offset(fx_record_meta(record));
 }
 
 static inline uint32_t fx_record_key_len(const fx_record *record) {
-    return fx_meta_key_len(record->meta);
+    return fx_meta_key_len(fx_record_meta(record));
 }
 
 static inline uint64_t fx_record_location(const fx_record *record) {
     return fx_load_relaxed((const uint64_t *)(const void *)record - 1);
 }
 
+/* Release: whoever reads the location of a slot's next life also sees that the last one ended; and
+ * set before fx_record_set_block(NULL), it is there for whoever finds no block. Lock held. */
 static inline void fx_record_set_location(fx_record *record, uint64_t location) {
-    fx_store_relaxed((uint64_t *)(void *)record - 1, location);
+    fx_store_release((uint64_t *)(void *)record - 1, location);
 }
 
 static inline uint64_t fx_record_expiry(const fx_record *record) {
-    return (record->meta & FX_RECORD_TTL) != 0
+    return (fx_record_meta(record) & FX_RECORD_TTL) != 0
                ? fx_load_relaxed((const uint64_t *)(const void *)record + 3)
                : 0;
 }
@@ -120,26 +133,26 @@ static inline uint64_t fx_record_version(const fx_record *record) {
 }
 
 static inline uint64_t *fx_record_block_fields(const fx_record *record) {
-    return (uint64_t *)(void *)((uintptr_t)record + fx_meta_value_offset(record->meta));
+    return (uint64_t *)(void *)((uintptr_t)record + fx_meta_value_offset(fx_record_meta(record)));
 }
 
 static inline fx_block *fx_record_block(const fx_record *record) {
-    return (record->meta & FX_RECORD_BLOCK) != 0
+    return (fx_record_meta(record) & FX_RECORD_BLOCK) != 0
                ? (fx_block *)(uintptr_t)fx_load_acquire(fx_record_block_fields(record) + 1)
                : NULL;
 }
 
 static inline uint64_t fx_record_value_len(const fx_record *record) {
-    return (record->meta & FX_RECORD_BLOCK) != 0
+    return (fx_record_meta(record) & FX_RECORD_BLOCK) != 0
                ? fx_load_relaxed(fx_record_block_fields(record))
-               : fx_meta_inline_len(record->meta);
+               : fx_meta_inline_len(fx_record_meta(record));
 }
 
 /* Everything of a record but its key; for init and in-place update. */
 typedef struct fx_record_fields {
     uint64_t version;
     uint64_t timestamp;
-    uint64_t expiry_ns;  /* 0: no TTL */
+    uint64_t expiry_ns;   /* 0: no TTL */
     const uint8_t *value; /* inline values */
     uint64_t value_len;
     fx_block *block; /* with in_block; may be NULL: on disk only. The record takes the reference */
@@ -152,12 +165,13 @@ void fx_record_fill(fx_record *record, const void *key, size_t key_len,
                     const fx_record_fields *fields);
 /* Release store of the state: pairs with the acquire load at the start of every read. */
 void fx_record_publish(fx_record *record, uint64_t version);
-/* Replaces all but the key in place; the new meta must fit the slot, and TTL and BLOCK flags must be
- * the old ones. An old block stays the caller's to release. Lock held. */
+/* Replaces all but the key in place; the new meta must fit the slot, and TTL and BLOCK flags must
+ * be the old ones. An old block stays the caller's to release. Lock held. */
 void fx_record_overwrite(fx_record *record, const fx_record_fields *fields);
 /* Ends the record's life; readers go and look again. Lock held. */
 void fx_record_kill(fx_record *record);
-/* Sets the block pointer of a BLOCK record (NULL: the value is on disk); same version. Lock held. */
+/* Sets the block pointer of a BLOCK record (NULL: the value is on disk, and its location set
+ * before); same version. The old block may still be read by pinned threads. Lock held. */
 void fx_record_set_block(fx_record *record, fx_block *block);
 
 /* ---- For readers without a lock ---- */
@@ -168,8 +182,8 @@ typedef struct fx_record_view {
     uint64_t timestamp;
     uint64_t expiry_ns; /* 0: never */
     uint64_t value_len;
-    uint64_t location;  /* file stores only */
-    fx_block *block;    /* with in_block; NULL: on disk. Usable only while pinned before the read */
+    uint64_t location; /* file stores only */
+    fx_block *block;   /* with in_block; NULL: on disk. Usable only while pinned before the read */
     bool in_block;
 } fx_record_view;
 

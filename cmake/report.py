@@ -1,0 +1,72 @@
+"""report.py FAILED-STEPS REPORT.xml...: sums up what ctest wrote.
+
+A CMocka program counts as its tests, any other as one. Shows the output of what failed, a line for
+each test that was skipped with its reason, and at the very end "N passed, N failed".
+"""
+
+import os
+import re
+import sys
+import xml.etree.ElementTree as tree
+
+LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] ([^\s:]+)$")
+NOISE = re.compile(r"^\[ *(RUN|=+|PASSED|ERROR|OK|FAILED|SKIPPED|LINE) *\]|^\s*$")
+
+
+def inner_results(output):
+    """CMocka's results by test name, and the reasons of the skipped ones: the last line before."""
+    results, reasons, last = {}, {}, ""
+    for line in output.splitlines():
+        match = LINE.match(line)
+        if match:
+            results[match[2]] = match[1]
+            if match[1] == "SKIPPED" and match[2] not in reasons:
+                reasons[match[2]] = last
+            last = ""
+        elif line.startswith("[ RUN"):
+            last = ""
+        elif not NOISE.match(line):
+            last = line.strip()
+    return results, reasons
+
+
+def main():
+    failed, passed, skipped = int(sys.argv[1]), 0, []
+    for path in sys.argv[2:]:
+        build = os.path.basename(path).removesuffix(".xml")
+        try:
+            cases = tree.parse(path).getroot().findall("testcase")
+        except tree.ParseError as error:
+            print(f"{build}: unreadable report: {error}")
+            cases = []
+        if not cases:
+            print(f"---- FAILED: {build}: no test ran ----")
+            failed += 1
+        for case in cases:
+            name = f"{build} {case.get('name')}"
+            output = case.findtext("system-out") or ""
+            results, reasons = inner_results(output)
+            verdicts = list(results.values())
+            failed_here = verdicts.count("FAILED")
+            whole = case.get("status")
+            if whole == "run" and not verdicts:
+                passed += 1
+            elif whole == "fail" and failed_here == 0:
+                failed_here = 1  # a crash, a time-out, or a check after the last test
+            elif whole not in ("run", "fail"):
+                skipped.append((name, "not run: " + (output.strip() or whole)))
+            passed += verdicts.count("OK")
+            failed += failed_here
+            for test, reason in reasons.items():
+                skipped.append((f"{name} {test}", reason or "no reason given"))
+            if failed_here:
+                lines = output.splitlines()
+                print(f"---- FAILED: {name} ----")
+                print("\n".join([l for l in lines if not l.startswith("[       OK")][-80:]))
+    for name, reason in skipped:
+        print(f"skipped: {name}: {reason}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+sys.exit(main())

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# test.sh [--long]: installs what is missing, builds everything, runs every suite, and ends with
+# "N passed, N failed". --long lets the tests that know FEOX_LONG run for as long as they like.
+#
+#   release   everything, and the packages seen from outside
+#   debug     everything that runs the library, with the slow assertions
+#   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan      what runs threads, under ThreadSanitizer
+#   clang     the library and the command compile without a warning
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+jobs=${FEOX_JOBS:-$(nproc)}
+started=$SECONDS
+timeout=240 # seconds for one test program
+
+for argument in "$@"; do
+    case $argument in
+    --long)
+        export FEOX_LONG=1
+        timeout=7200
+        ;;
+    *)
+        echo "usage: cmake/test.sh [--long]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# shellcheck source=cmake/packages.sh
+. cmake/packages.sh
+install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
+    libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 || exit 1
+
+logs=$root/build/logs
+mkdir -p "$logs"
+rm -f "$logs"/*
+failed_steps=0
+
+# step NAME COMMAND...: quiet unless it fails; a failure counts as one failed test.
+step() {
+    local name=$1 begin=$SECONDS
+    shift
+    if "$@" >"$logs/$name.log" 2>&1; then
+        printf '%-16s done in %d s\n' "$name" $((SECONDS - begin))
+        return 0
+    fi
+    printf '%-16s FAILED\n' "$name"
+    grep -vE '^(\[[0-9]+/[0-9]+\]|-- )' "$logs/$name.log" | head -n 40
+    failed_steps=$((failed_steps + 1))
+    return 1
+}
+
+build() {
+    local name=$1
+    shift
+    cmake -S . -B "build/$name" -G Ninja -DFEOX_WERROR=ON -DFEOX_TEST_TIMEOUT=$timeout "$@" &&
+        ninja -C "build/$name" -j "$jobs"
+}
+
+build_clang() {
+    cmake -S . -B build/clang -G Ninja -DFEOX_WERROR=ON -DFEOX_TESTS=OFF \
+        -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang && ninja -C build/clang -j "$jobs"
+}
+
+# suite NAME CTEST-ARGUMENTS...: the verdict comes from the report, at the end.
+suite() {
+    local name=$1 begin=$SECONDS
+    shift
+    # shellcheck disable=SC2086
+    $runner ctest --test-dir "build/$name" -j "$jobs" --output-junit "$logs/$name.xml" \
+        --test-output-size-passed 1000000 --test-output-size-failed 1000000 "$@" \
+        >"$logs/$name-tests.log" 2>&1
+    if [ ! -s "$logs/$name.xml" ]; then
+        printf '%-16s FAILED\n' "$name tests"
+        tail -n 20 "$logs/$name-tests.log"
+        failed_steps=$((failed_steps + 1))
+        return
+    fi
+    printf '%-16s run in %d s\n' "$name tests" $((SECONDS - begin))
+}
+
+# ThreadSanitizer of gcc 12 cannot live with the widest address randomisation of newer kernels. Says
+# how to start a program so that it can; fails if there is no way here.
+tsan_runner() {
+    local probe=$logs/probe way
+    echo 'int main(void) { return 0; }' >"$probe.c"
+    gcc -fsanitize=thread "$probe.c" -o "$probe" || return 1
+    for way in "" "setarch -R"; do
+        if $way "$probe" 2>/dev/null; then
+            echo "$way"
+            return 0
+        fi
+    done
+    return 1
+}
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
+
+# What only reads sources or packages need not run again in every build.
+once='^(tidy|package)$'
+runner=
+step clang build_clang
+step release build release -DCMAKE_BUILD_TYPE=Release && suite release
+step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "$once"
+step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "$once"
+if runner=$(tsan_runner); then
+    step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads
+else
+    echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
+fi
+
+printf 'all in %d s\n' $((SECONDS - started))
+shopt -s nullglob
+exec python3 cmake/report.py "$failed_steps" "$logs"/*.xml

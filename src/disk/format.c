@@ -1,0 +1,209 @@
+/* format: why this way. A record is as small as its fields allow, so that a short value costs tens
+ * of bytes; it can be verified alone, for reads, while a segment's own checksum lets recovery
+ * decide about a whole group in one pass. The padding is part of the sum: no bit of the file that
+ * belongs to a record can flip unseen.
+ */
+#include "disk/format.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+
+/* Record. Padded with zeros to a multiple of 8.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     4  checksum of all that follows, padding included
+ *        4     4  value_len
+ *        8     2  key_len, 1..65535
+ *       10     1  kind: 1 put, 2 large, 3 tombstone
+ *       11     1  flags: 1 has expiry
+ *       12     8  version
+ *       20     8  timestamp
+ *       28     8  (has expiry) expiry, ns of the store clock
+ *        .     8  (large) byte offset of the value's extent
+ *        .     8  (large) checksum of the value
+ *        .     k  key
+ *        .     v  value (put)
+ */
+#define RECORD_HAS_EXPIRY 1u
+
+/* Segment header.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  magic
+ *        8     8  checksum of bytes 16 .. byte_length
+ *       16    16  store id
+ *       32     8  group
+ *       40     8  position
+ *       48     4  record count
+ *       52     4  byte_length, header included
+ *       56     8  zero
+ */
+#define SEGMENT_MAGIC 0x31676553786f6546u /* "FeoxSeg1" */
+
+uint64_t fx_format_seed(const fx_store_id *id, uint64_t position) {
+    uint64_t mixed = (position + 1) * 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93u;
+    return (id->low ^ mixed) + (id->high << 32 | id->high >> 32);
+}
+
+static size_t record_key_offset(unsigned kind, bool has_expiry) {
+    return FX_RECORD_HEADER_SIZE + (has_expiry ? 8u : 0u) + (kind == FX_ENTRY_LARGE ? 16u : 0u);
+}
+
+static size_t record_size(unsigned kind, size_t key_len, size_t value_len, bool has_expiry) {
+    size_t value = kind == FX_ENTRY_PUT ? value_len : 0;
+    size_t size = record_key_offset(kind, has_expiry) + key_len + value;
+    return (size_t)fx_round_up(size, FX_RECORD_ALIGN);
+}
+
+size_t fx_format_record_size(fx_entry_kind kind, size_t key_len, size_t value_len,
+                             bool has_expiry) {
+    return record_size((unsigned)kind, key_len, value_len, has_expiry);
+}
+
+void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
+    bool has_expiry = entry->expiry_ns != 0;
+    size_t size = fx_format_record_size(entry->kind, entry->key_len, entry->value_len, has_expiry);
+    size_t at = FX_RECORD_HEADER_SIZE;
+    FX_ASSERT(entry->key_len > 0 && entry->key_len <= FEOX_KEY_SIZE_MAX);
+    fx_put_u32(to, 0);
+    fx_put_u32(to + 4, entry->kind == FX_ENTRY_TOMBSTONE ? 0 : entry->value_len);
+    fx_put_u16(to + 8, (uint16_t)entry->key_len);
+    to[10] = (uint8_t)entry->kind;
+    to[11] = has_expiry ? RECORD_HAS_EXPIRY : 0;
+    fx_put_u64(to + 12, entry->version);
+    fx_put_u64(to + 20, entry->timestamp);
+    if (has_expiry) {
+        fx_put_u64(to + at, entry->expiry_ns);
+        at += 8;
+    }
+    if (entry->kind == FX_ENTRY_LARGE) {
+        fx_put_u64(to + at, entry->large_offset);
+        fx_put_u64(to + at + 8, entry->large_checksum);
+        at += 16;
+    }
+    fx_copy(to + at, entry->key, entry->key_len);
+    at += entry->key_len;
+    if (entry->kind == FX_ENTRY_PUT) {
+        fx_copy(to + at, entry->value, entry->value_len);
+        at += entry->value_len;
+    }
+    memset(to + at, 0, size - at);
+}
+
+void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum) {
+    size_t at = FX_RECORD_HEADER_SIZE + ((record[11] & RECORD_HAS_EXPIRY) != 0 ? 8u : 0u);
+    FX_ASSERT(record[10] == FX_ENTRY_LARGE);
+    fx_put_u64(record + at, offset);
+    fx_put_u64(record + at + 8, checksum);
+}
+
+static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_store_id *id,
+                                uint64_t position) {
+    return (uint32_t)fx_checksum(record + 4, size - 4, fx_format_seed(id, position));
+}
+
+void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position) {
+    fx_put_u32(record, record_checksum(record, size, id, position));
+}
+
+size_t fx_format_record_peek(const uint8_t *header) {
+    uint32_t value_len = fx_get_u32(header + 4);
+    uint32_t key_len = fx_get_u16(header + 8);
+    unsigned kind = header[10];
+    if (key_len == 0 || kind < FX_ENTRY_PUT || kind > FX_ENTRY_TOMBSTONE ||
+        header[11] > RECORD_HAS_EXPIRY || value_len > FEOX_VALUE_SIZE_MAX) {
+        return 0;
+    }
+    if ((kind == FX_ENTRY_PUT && value_len >= FX_LARGE_VALUE_MIN) ||
+        (kind == FX_ENTRY_TOMBSTONE && value_len != 0)) {
+        return 0;
+    }
+    return record_size(kind, key_len, value_len, header[11] != 0);
+}
+
+bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,
+                             size_t *size_out) {
+    size_t size = available < FX_RECORD_HEADER_SIZE ? 0 : fx_format_record_peek(bytes);
+    if (size == 0 || size > available) {
+        return false;
+    }
+    size_t at = FX_RECORD_HEADER_SIZE;
+    memset(entry_out, 0, sizeof *entry_out);
+    entry_out->value_len = fx_get_u32(bytes + 4);
+    entry_out->key_len = fx_get_u16(bytes + 8);
+    entry_out->kind = (fx_entry_kind)bytes[10];
+    entry_out->version = fx_get_u64(bytes + 12);
+    entry_out->timestamp = fx_get_u64(bytes + 20);
+    if (bytes[11] != 0) {
+        entry_out->expiry_ns = fx_get_u64(bytes + at);
+        at += 8;
+    }
+    if (entry_out->kind == FX_ENTRY_LARGE) {
+        entry_out->large_offset = fx_get_u64(bytes + at);
+        entry_out->large_checksum = fx_get_u64(bytes + at + 8);
+        at += 16;
+    }
+    entry_out->key = bytes + at;
+    if (entry_out->kind == FX_ENTRY_PUT) {
+        entry_out->value = bytes + at + entry_out->key_len;
+    }
+    *size_out = size;
+    return true;
+}
+
+bool fx_format_record_verify(const uint8_t *bytes, size_t available, const fx_store_id *id,
+                             uint64_t position, fx_entry *entry_out, size_t *size_out) {
+    return fx_format_record_decode(bytes, available, entry_out, size_out) &&
+           fx_get_u32(bytes) == record_checksum(bytes, *size_out, id, position);
+}
+
+uint64_t fx_format_large_checksum(const fx_store_id *id, uint64_t position, const void *value,
+                                  size_t value_len) {
+    return fx_checksum(value, value_len, fx_format_seed(id, position));
+}
+
+static uint64_t segment_checksum(const uint8_t *image, const fx_store_id *id, uint64_t position,
+                                 size_t byte_length) {
+    return fx_checksum(image + 16, byte_length - 16, fx_format_seed(id, position));
+}
+
+uint64_t fx_format_segment_seal(uint8_t *image, const fx_store_id *id,
+                                const fx_segment_header *header) {
+    fx_put_u64(image, SEGMENT_MAGIC);
+    fx_put_u64(image + 16, id->low);
+    fx_put_u64(image + 24, id->high);
+    fx_put_u64(image + 32, header->group);
+    fx_put_u64(image + 40, header->position);
+    fx_put_u32(image + 48, header->record_count);
+    fx_put_u32(image + 52, header->byte_length);
+    fx_put_u64(image + 56, 0);
+    uint64_t checksum = segment_checksum(image, id, header->position, header->byte_length);
+    fx_put_u64(image + 8, checksum);
+    return checksum;
+}
+
+bool fx_format_segment_decode(const uint8_t *image, const fx_store_id *id, uint64_t position,
+                              fx_segment_header *header_out) {
+    header_out->checksum = fx_get_u64(image + 8);
+    header_out->group = fx_get_u64(image + 32);
+    header_out->position = fx_get_u64(image + 40);
+    header_out->record_count = fx_get_u32(image + 48);
+    header_out->byte_length = fx_get_u32(image + 52);
+    return fx_get_u64(image) == SEGMENT_MAGIC && fx_get_u64(image + 16) == id->low &&
+           fx_get_u64(image + 24) == id->high && header_out->position == position &&
+           header_out->byte_length >= FX_SEGMENT_HEADER_SIZE &&
+           header_out->byte_length <= FX_SEGMENT_SIZE_MAX &&
+           header_out->byte_length % FX_RECORD_ALIGN == 0;
+}
+
+bool fx_format_segment_verify(const uint8_t *image, const fx_store_id *id, uint64_t position,
+                              size_t byte_length) {
+    fx_segment_header header;
+    return byte_length >= FX_SEGMENT_HEADER_SIZE &&
+           fx_format_segment_decode(image, id, position, &header) &&
+           header.byte_length == byte_length &&
+           header.checksum == segment_checksum(image, id, position, byte_length);
+}

@@ -1,0 +1,367 @@
+/* segments: why this way. A sorted array: segments are found for every record that dies, added a
+ * few per group, and removed in bulk at checkpoints; a tree would cost a cache miss per level for
+ * the frequent operation. Nothing that happens after a group was written needs memory: bits are
+ * cleared, and a dead large value stays in its segment's list until the checkpoint that frees its
+ * extent.
+ *
+ * Invariants: S1 positions rise and extents do not overlap. S2 live_count = bits set, and every bit
+ * lies within the segment. S3 a large value is dead when its record's bit is clear.
+ */
+#include "disk/segments.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
+                              uint64_t group, uint32_t record_count, uint32_t large_capacity) {
+    size_t words = fx_segment_words(byte_length);
+    fx_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
+    if (segment == NULL) {
+        return NULL;
+    }
+    if (large_capacity > 0) {
+        segment->larges = fx_mem_alloc(large_capacity * sizeof *segment->larges);
+        if (segment->larges == NULL) {
+            fx_mem_free(segment);
+            return NULL;
+        }
+    }
+    segment->position = position;
+    segment->byte_length = byte_length;
+    segment->blocks = blocks;
+    segment->group = group;
+    segment->record_count = record_count;
+    segment->large_capacity = large_capacity;
+    return segment;
+}
+
+void fx_segment_destroy(fx_segment *segment) {
+    if (segment != NULL) {
+        fx_mem_free(segment->larges);
+        fx_mem_free(segment);
+    }
+}
+
+bool fx_segment_reserve_large(fx_segment *segment) {
+    if (segment->large_count < segment->large_capacity) {
+        return true;
+    }
+    uint32_t capacity = segment->large_capacity == 0 ? 4 : segment->large_capacity * 2;
+    fx_segment_large *grown = fx_mem_realloc(segment->larges, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    segment->larges = grown;
+    segment->large_capacity = capacity;
+    return true;
+}
+
+void fx_segment_add_large(fx_segment *segment, uint32_t record_offset, uint64_t block,
+                          uint32_t blocks) {
+    FX_ASSERT(segment->large_count < segment->large_capacity);
+    segment->larges[segment->large_count++] =
+        (fx_segment_large){.record_offset = record_offset, .blocks = blocks, .block = block};
+}
+
+fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t record_offset) {
+    uint32_t low = 0;
+    uint32_t high = segment->large_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (segment->larges[middle].record_offset < record_offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < segment->large_count && segment->larges[low].record_offset == record_offset
+               ? &segment->larges[low]
+               : NULL;
+}
+
+bool fx_segment_is_live(const fx_segment *segment, uint32_t record_offset) {
+    uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
+    return (segment->live[unit / 64] >> (unit % 64) & 1) != 0;
+}
+
+void fx_segment_set_live(fx_segment *segment, uint32_t record_offset) {
+    uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
+    FX_ASSERT(!fx_segment_is_live(segment, record_offset));
+    segment->live[unit / 64] |= (uint64_t)1 << (unit % 64);
+    segment->live_count++;
+}
+
+uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit) {
+    size_t words = fx_segment_words(segment->byte_length);
+    size_t word = unit / 64;
+    if (word >= words) {
+        return UINT32_MAX;
+    }
+    uint64_t bits = segment->live[word] & ~(uint64_t)0 << (unit % 64);
+    while (bits == 0) {
+        if (++word >= words) {
+            return UINT32_MAX;
+        }
+        bits = segment->live[word];
+    }
+    return (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
+}
+
+uint64_t fx_segment_live_bytes(const fx_segment *segment) {
+    if (segment->record_count == 0) {
+        return 0;
+    }
+    return (uint64_t)(segment->byte_length - FX_SEGMENT_HEADER_SIZE) * segment->live_count /
+           segment->record_count;
+}
+
+void fx_segments_init(fx_segments *segments) {
+    memset(segments, 0, sizeof *segments);
+}
+
+void fx_segments_deinit(fx_segments *segments) {
+    for (size_t i = 0; i < segments->count; i++) {
+        fx_segment_destroy(segments->items[i]);
+    }
+    fx_mem_free(segments->items);
+    memset(segments, 0, sizeof *segments);
+}
+
+bool fx_segments_reserve(fx_segments *segments, size_t count) {
+    if (segments->capacity - segments->count >= count) {
+        return true;
+    }
+    size_t capacity = segments->capacity == 0 ? 64 : segments->capacity;
+    while (capacity - segments->count < count) {
+        capacity *= 2;
+    }
+    fx_segment **grown = fx_mem_realloc(segments->items, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    segments->items = grown;
+    segments->capacity = capacity;
+    return true;
+}
+
+/* The index of the first segment that begins after `position`. */
+static size_t upper_bound(const fx_segments *segments, uint64_t position) {
+    size_t low = 0;
+    size_t high = segments->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (segments->items[middle]->position <= position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Adds a segment's share to the sums, or takes it out. */
+static void account(fx_segments *segments, const fx_segment *segment, bool add) {
+    uint64_t large = 0;
+    uint64_t dead = 0;
+    for (uint32_t i = 0; i < segment->large_count; i++) {
+        large += segment->larges[i].blocks;
+        dead += fx_segment_is_live(segment, segment->larges[i].record_offset)
+                    ? 0
+                    : segment->larges[i].blocks;
+    }
+    uint64_t inlined = segment->blocks == 0 ? segment->byte_length : 0;
+    if (add) {
+        segments->live_records += segment->live_count;
+        segments->packed_blocks += segment->blocks;
+        segments->inline_bytes += inlined;
+        segments->large_blocks += large;
+        segments->dead_large_blocks += dead;
+    } else {
+        segments->live_records -= segment->live_count;
+        segments->packed_blocks -= segment->blocks;
+        segments->inline_bytes -= inlined;
+        segments->large_blocks -= large;
+        segments->dead_large_blocks -= dead;
+    }
+}
+
+bool fx_segments_add(fx_segments *segments, fx_segment *segment) {
+    size_t at = upper_bound(segments, segment->position);
+    FX_ASSERT(segments->count < segments->capacity);
+    if (at > 0) {
+        const fx_segment *before = segments->items[at - 1];
+        if (before->position + before->byte_length > segment->position) {
+            return false;
+        }
+    }
+    if (at < segments->count &&
+        segment->position + segment->byte_length > segments->items[at]->position) {
+        return false;
+    }
+    memmove(&segments->items[at + 1], &segments->items[at],
+            (segments->count - at) * sizeof segments->items[0]);
+    segments->items[at] = segment;
+    segments->count++;
+    account(segments, segment, true);
+    return true;
+}
+
+static bool is_garbage(const fx_segment *segment) {
+    return segment->live_count == 0 || segment->moving;
+}
+
+static bool is_dead_large(const fx_segment *segment, const fx_segment_large *large) {
+    return !fx_segment_is_live(segment, large->record_offset);
+}
+
+static void list_extent(fx_extent *list, size_t capacity, size_t *count, uint64_t block,
+                        uint64_t blocks) {
+    if (blocks > 0 && (*count)++ < capacity) {
+        list[*count - 1] = (fx_extent){.block = block, .count = blocks};
+    }
+}
+
+size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t capacity) {
+    size_t count = 0;
+    for (size_t i = 0; i < segments->count; i++) {
+        const fx_segment *segment = segments->items[i];
+        if (is_garbage(segment)) {
+            list_extent(list, capacity, &count, segment->position / FX_BLOCK_SIZE, segment->blocks);
+        }
+        for (uint32_t j = 0; j < segment->large_count; j++) {
+            const fx_segment_large *large = &segment->larges[j];
+            if (is_dead_large(segment, large)) {
+                list_extent(list, capacity, &count, large->block, large->blocks);
+            }
+        }
+    }
+    return count;
+}
+
+void fx_segments_sweep(fx_segments *segments) {
+    size_t kept = 0;
+    for (size_t i = 0; i < segments->count; i++) {
+        fx_segment *segment = segments->items[i];
+        account(segments, segment, false);
+        if (is_garbage(segment)) {
+            fx_segment_destroy(segment);
+            continue;
+        }
+        uint32_t larges = 0;
+        for (uint32_t j = 0; j < segment->large_count; j++) {
+            if (!is_dead_large(segment, &segment->larges[j])) {
+                segment->larges[larges++] = segment->larges[j];
+            }
+        }
+        segment->large_count = larges;
+        account(segments, segment, true);
+        segments->items[kept++] = segment;
+    }
+    segments->count = kept;
+}
+
+fx_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
+    size_t at = upper_bound(segments, position);
+    if (at == 0) {
+        return NULL;
+    }
+    fx_segment *segment = segments->items[at - 1];
+    return position - segment->position < segment->byte_length ? segment : NULL;
+}
+
+/* The segment and the offset of a location; NULL: none. */
+static fx_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
+    if (location > UINT64_MAX / FX_RECORD_ALIGN) {
+        return NULL;
+    }
+    fx_segment *segment = fx_segments_find(segments, location * FX_RECORD_ALIGN);
+    if (segment != NULL) {
+        *offset_out = (uint32_t)(location * FX_RECORD_ALIGN - segment->position);
+    }
+    return segment;
+}
+
+/* Dead large values rise, or fall, with the bit of their record. */
+static uint64_t large_blocks_at(const fx_segment *segment, uint32_t offset) {
+    const fx_segment_large *large = fx_segment_find_large(segment, offset);
+    return large != NULL ? large->blocks : 0;
+}
+
+bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
+    uint32_t offset = 0;
+    fx_segment *segment = locate(segments, location, &offset);
+    if (segment == NULL || fx_segment_is_live(segment, offset)) {
+        return false;
+    }
+    fx_segment_set_live(segment, offset);
+    segments->live_records++;
+    segments->dead_large_blocks -= large_blocks_at(segment, offset);
+    return true;
+}
+
+bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
+    uint32_t offset = 0;
+    fx_segment *segment = locate(segments, location, &offset);
+    if (segment == NULL || !fx_segment_is_live(segment, offset)) {
+        return false;
+    }
+    uint32_t unit = offset / FX_RECORD_SIZE_MIN;
+    segment->live[unit / 64] &= ~((uint64_t)1 << (unit % 64));
+    segment->live_count--;
+    segments->live_records--;
+    segments->dead_large_blocks += large_blocks_at(segment, offset);
+    return true;
+}
+
+bool fx_segments_is_live(const fx_segments *segments, uint64_t location) {
+    uint32_t offset = 0;
+    const fx_segment *segment = locate(segments, location, &offset);
+    return segment != NULL && fx_segment_is_live(segment, offset);
+}
+
+static const char *segment_check(const fx_segment *segment) {
+    uint32_t units = segment->byte_length / FX_RECORD_SIZE_MIN;
+    uint32_t bits = 0;
+    for (uint32_t unit = fx_segment_next_live(segment, 0); unit != UINT32_MAX;
+         unit = fx_segment_next_live(segment, unit + 1)) {
+        if (unit >= units) {
+            return "a live record lies outside its segment";
+        }
+        bits++;
+    }
+    if (bits != segment->live_count || bits > segment->record_count) {
+        return "a segment's count of live records is wrong";
+    }
+    for (uint32_t i = 1; i < segment->large_count; i++) {
+        if (segment->larges[i - 1].record_offset >= segment->larges[i].record_offset) {
+            return "the large values of a segment are out of order";
+        }
+    }
+    return NULL;
+}
+
+const char *fx_segments_check(const fx_segments *segments) {
+    fx_segments sums = {0};
+    for (size_t i = 0; i < segments->count; i++) {
+        const fx_segment *segment = segments->items[i];
+        const char *wrong = segment_check(segment);
+        if (wrong != NULL) {
+            return wrong;
+        }
+        if (i > 0 && segments->items[i - 1]->position + segments->items[i - 1]->byte_length >
+                         segment->position) {
+            return "segments overlap or are out of order";
+        }
+        account(&sums, segment, true);
+    }
+    if (sums.live_records != segments->live_records ||
+        sums.packed_blocks != segments->packed_blocks ||
+        sums.inline_bytes != segments->inline_bytes ||
+        sums.large_blocks != segments->large_blocks ||
+        sums.dead_large_blocks != segments->dead_large_blocks) {
+        return "the sums over all segments are wrong";
+    }
+    return NULL;
+}

@@ -1,0 +1,93 @@
+/* segments: which segments the file has and which of their records are live. In memory only; the
+ * checkpoint (checkpoint.h) is its image on disk. One owner at a time (recovery, then the flusher).
+ *
+ * A record is live from the moment its group is durable until a newer version or a tombstone of its
+ * key is (I3). One bit per 32 bytes of a segment: that where the record begins; no record is
+ * shorter. Finding a segment: O(log n). Adding one: O(n) words moved, n the number of segments
+ * behind it.
+ */
+#ifndef FX_DISK_SEGMENTS_H
+#define FX_DISK_SEGMENTS_H
+
+#include "disk/extents.h"
+#include "disk/format.h"
+
+/* A large value, owned by the record at `record_offset` of its segment. */
+typedef struct fx_segment_large {
+    uint32_t record_offset;
+    uint32_t blocks;
+    uint64_t block;
+} fx_segment_large;
+
+typedef struct fx_segment {
+    uint64_t position; /* byte in the file */
+    uint64_t group;
+    uint32_t byte_length; /* header included */
+    uint32_t blocks;      /* of its extent, which begins at `position`; 0: inline, in the ring */
+    uint32_t record_count;
+    uint32_t live_count;
+    uint32_t large_count;
+    uint32_t large_capacity;
+    fx_segment_large *larges; /* rising record_offset */
+    bool moving;              /* a checkpoint under way rewrites its records */
+    uint64_t live[];          /* bits */
+} fx_segment;
+
+typedef struct fx_segments {
+    fx_segment **items; /* rising position */
+    size_t count;
+    size_t capacity;
+    uint64_t live_records;
+    uint64_t inline_bytes;  /* byte lengths of inline segments */
+    uint64_t packed_blocks; /* of the extents of segments */
+    uint64_t large_blocks;  /* of those of large values, dead ones included */
+    uint64_t dead_large_blocks;
+} fx_segments;
+
+/* Words of a live bitmap. */
+static inline size_t fx_segment_words(uint32_t byte_length) {
+    return (byte_length / FX_RECORD_SIZE_MIN + 64) / 64;
+}
+
+/* Nothing is live at first. NULL: no memory. `larges` has room for large_capacity. */
+fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
+                              uint64_t group, uint32_t record_count, uint32_t large_capacity);
+void fx_segment_destroy(fx_segment *segment);
+/* Room for one more large value. */
+bool fx_segment_reserve_large(fx_segment *segment);
+/* Adds a large value; room was made, the record is not before those added already. */
+void fx_segment_add_large(fx_segment *segment, uint32_t record_offset, uint64_t block,
+                          uint32_t blocks);
+fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t record_offset);
+bool fx_segment_is_live(const fx_segment *segment, uint32_t record_offset);
+/* For a segment that is in no table yet. */
+void fx_segment_set_live(fx_segment *segment, uint32_t record_offset);
+/* The first live bit from `unit` (units of 32 bytes) on; UINT32_MAX: none. */
+uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit);
+/* An estimate: bytes of the records that are live. */
+uint64_t fx_segment_live_bytes(const fx_segment *segment);
+
+void fx_segments_init(fx_segments *segments);
+void fx_segments_deinit(fx_segments *segments);
+/* Makes sure that `count` adds cannot fail. */
+bool fx_segments_reserve(fx_segments *segments, size_t count);
+/* Takes the segment over; room was made. False: it overlaps another one (and stays the caller's).
+ */
+bool fx_segments_add(fx_segments *segments, fx_segment *segment);
+/* What a checkpoint leaves behind: segments without live records, those that are `moving`, and dead
+ * large values. The extents of these: writes up to `capacity` of them to `list` and returns how
+ * many there are. */
+size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t capacity);
+/* Forgets them. */
+void fx_segments_sweep(fx_segments *segments);
+/* The segment that holds the byte; NULL: none. */
+fx_segment *fx_segments_find(const fx_segments *segments, uint64_t position);
+/* The record at `location` became live, or is dead. False: there is no such segment or the bit was
+ * as it is to be. Cannot fail otherwise. */
+bool fx_segments_set_live(fx_segments *segments, uint64_t location);
+bool fx_segments_set_dead(fx_segments *segments, uint64_t location);
+bool fx_segments_is_live(const fx_segments *segments, uint64_t location);
+/* NULL: sound; else what is wrong. */
+const char *fx_segments_check(const fx_segments *segments);
+
+#endif

@@ -1,0 +1,473 @@
+/* commit: one path for every change, whoever asks for it: callers, sweeper, recovery, eviction.
+ *
+ * C1 all that can fail is reserved before anything changes.
+ * C2 a key has at most one alive record: the old one is killed before the new one is published.
+ * C3 the new record is in the table before it is published, so a reader that came upon it there
+ *    looks again until it is, and no reader finds it anywhere before.
+ * C4 every record in the table is in the skip list or on its shard's pending list, outside a
+ *    commit.
+ */
+#include "engine/commit.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "engine/deadline.h"
+#include "engine/evict.h"
+#include "engine/flusher.h"
+#include "engine/order.h"
+
+/* What one commit may add to limbo: an old record and an old block. */
+#define LIMBO_PER_COMMIT 2u
+/* Blocks wait for readers; look after them every so many. */
+#define LIMBO_PATIENCE 64u
+
+static uint32_t prefix_size(const fx_engine *engine) {
+    return engine->persistent ? 8u : 0u;
+}
+
+fx_record *fx_commit_any_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len) {
+    return fx_table_find_locked(&shard->table, hash, key, key_len);
+}
+
+fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
+                                 uint64_t now_ns) {
+    fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
+    if (record != NULL) {
+        uint64_t expiry = fx_record_expiry(record);
+        if (expiry != 0 && expiry <= now_ns) {
+            return NULL;
+        }
+    }
+    return record;
+}
+
+/* A free slot for a record of this meta, as a record pointer. */
+static fx_record *record_acquire(fx_shard *shard, uint32_t meta) {
+    uint32_t prefix = prefix_size(shard->engine);
+    uint8_t *slot = fx_slab_acquire(&shard->slab, fx_meta_size(meta) + prefix);
+    return slot == NULL ? NULL : (fx_record *)(void *)(slot + prefix);
+}
+
+static void record_release(fx_shard *shard, fx_record *record) {
+    fx_slab_release(&shard->slab, (uint8_t *)record - prefix_size(shard->engine));
+}
+
+/* A block that its record no longer points at. */
+static void block_retire(fx_shard *shard, fx_block *block) {
+    if (block == NULL) {
+        return;
+    }
+    fx_epoch *epoch = &shard->engine->epoch;
+    fx_limbo_add_block(&shard->limbo, block, fx_epoch_stamp(epoch));
+    if (shard->limbo.count % LIMBO_PATIENCE == 0) {
+        fx_limbo_reclaim(&shard->limbo, &shard->slab, shard->engine->persistent,
+                         fx_epoch_safe(epoch), 2 * LIMBO_PATIENCE);
+    }
+}
+
+/* A killed record that the table no longer points at. Nobody else can be told of it if there is no
+ * order; else the merge unlinks it. */
+static void record_retire(fx_shard *shard, fx_record *record) {
+    if (!shard->engine->ordered) {
+        record_release(shard, record);
+    }
+}
+
+static bool limbo_reserve(fx_shard *shard) {
+    return fx_limbo_reserve(&shard->limbo,
+                            shard->pending_count + shard->merging_count + LIMBO_PER_COMMIT);
+}
+
+/* No room for another change without work that the lock must not be held for. */
+static bool must_relieve(const fx_shard *shard, uint32_t changes) {
+    const fx_engine *engine = shard->engine;
+    return (engine->ordered && shard->pending_count + changes > FX_PENDING_MAX) ||
+           (engine->persistent && fx_wbuf_full(&shard->wbuf));
+}
+
+static uint64_t next_version(fx_shard *shard) {
+    return ++shard->counter << 8 | shard->index;
+}
+
+/* The store's own stamps rise for each key whatever the clock does. */
+static uint64_t next_timestamp(const fx_record *old, uint64_t now_ns) {
+    uint64_t last = old != NULL ? fx_load_relaxed(&old->timestamp) : 0;
+    return now_ns > last ? now_ns : last == UINT64_MAX ? last : last + 1;
+}
+
+/* The new contents fit the old record: same slot size, same layout. */
+static bool fits_in_place(const fx_engine *engine, const fx_record *old, uint32_t meta) {
+    uint32_t prefix = prefix_size(engine);
+    return ((old->meta ^ meta) & (FX_RECORD_TTL | FX_RECORD_BLOCK)) == 0 &&
+           fx_slab_slot_size(fx_meta_size(old->meta) + prefix) ==
+               fx_slab_slot_size(fx_meta_size(meta) + prefix);
+}
+
+/* Memory-only stores refuse what would take them past the limit. */
+static bool refuses_growth(const fx_engine *engine, const fx_record *old, uint64_t size) {
+    if (engine->memory_limit == 0 || engine->persistent) {
+        return false;
+    }
+    uint64_t had = 0;
+    if (old != NULL) {
+        const fx_block *block = fx_record_block(old);
+        had = fx_slab_slot_size(fx_meta_size(old->meta)) +
+              (block != NULL ? fx_block_footprint((size_t)block->size) : 0);
+    }
+    return size > had && fx_engine_over_limit(engine, size - had);
+}
+
+/* Everything that put needs, and the new record if there must be one. */
+static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_change *change,
+                               uint32_t meta, bool in_place, fx_record **fresh_out) {
+    fx_engine *engine = shard->engine;
+    if (must_relieve(shard, 1)) {
+        return FEOX_END;
+    }
+    uint64_t block_size = change->block != NULL ? fx_block_footprint((size_t)change->value_len) : 0;
+    if (refuses_growth(engine, old, fx_slab_slot_size(fx_meta_size(meta)) + block_size)) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!limbo_reserve(shard) ||
+        (old == NULL && !fx_table_reserve_locked(&shard->table, change->hash)) ||
+        (change->expiry_ns != 0 && !fx_deadline_reserve(shard)) ||
+        (engine->persistent &&
+         !fx_wbuf_reserve(&shard->wbuf, change->key_len, (size_t)change->value_len))) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!in_place) {
+        *fresh_out = record_acquire(shard, meta);
+        if (*fresh_out == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+    }
+    return FEOX_OK;
+}
+
+/* Puts `fresh`, filled, where `old` (or nothing) was, and publishes it. */
+static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_record *fresh,
+                           uint64_t version) {
+    if (old != NULL) {
+        fx_record_kill(old);
+        fx_table_replace_locked(&shard->table, hash, old, fresh);
+    } else {
+        fx_table_insert_locked(&shard->table, hash, fresh);
+        fx_add_relaxed(&shard->engine->count, (uint64_t)1);
+    }
+    fx_record_publish(fresh, version);
+    if (shard->engine->ordered) {
+        fx_order_push_locked(shard, fresh, false);
+    }
+    if (old != NULL) {
+        record_retire(shard, old);
+    }
+}
+
+static fx_entry entry_of_change(const fx_change *change, const fx_record_fields *fields) {
+    bool large = change->value_len >= FX_LARGE_VALUE_MIN;
+    return (fx_entry){
+        .key = change->key,
+        .value = fields->block != NULL ? fields->block->data : fields->value,
+        .key_len = change->key_len,
+        .value_len = (uint32_t)change->value_len,
+        .version = fields->version,
+        .timestamp = fields->timestamp,
+        .expiry_ns = fields->expiry_ns,
+        .kind = large ? FX_ENTRY_LARGE : FX_ENTRY_PUT,
+    };
+}
+
+static fx_record_fields fields_of_change(const fx_change *change) {
+    return (fx_record_fields){
+        .expiry_ns = change->expiry_ns,
+        .value = change->value,
+        .value_len = change->value_len,
+        .block = change->block,
+        .in_block = change->value_len > FX_INLINE_VALUE_MAX,
+    };
+}
+
+feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_change *change,
+                                 uint64_t now_ns, fx_committed *committed_out) {
+    fx_engine *engine = shard->engine;
+    fx_record_fields fields = fields_of_change(change);
+    FX_ASSERT(fields.in_block == (fields.block != NULL));
+    uint32_t meta = fx_record_meta_of(change->key_len, &fields);
+    bool in_place = old != NULL && fits_in_place(engine, old, meta);
+    fx_record *record = old;
+    feox_status status = put_reserve(shard, old, change, meta, in_place, &record);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    fields.version = next_version(shard);
+    fields.timestamp =
+        change->timestamp != 0 ? change->timestamp : next_timestamp(old, now_ns);
+    fx_block *old_block = old != NULL ? fx_record_block(old) : NULL;
+    uint64_t location = old != NULL && engine->persistent ? fx_record_location(old) : 0;
+    if (in_place) {
+        fx_record_overwrite(record, &fields);
+    } else {
+        fx_record_fill(record, change->key, change->key_len, &fields);
+        if (engine->persistent) {
+            fx_record_set_location(record, 0);
+        }
+        record_install(shard, change->hash, old, record, fields.version);
+    }
+    if (fields.block != NULL) {
+        fx_slab_pool_charge(&engine->pool,
+                            (int64_t)fx_block_footprint((size_t)change->value_len));
+    }
+    block_retire(shard, old_block);
+    if (change->expiry_ns != 0) {
+        fx_deadline_push(shard, record, fields.version, change->expiry_ns);
+    }
+    committed_out->group = 0;
+    if (engine->persistent) {
+        fx_entry entry = entry_of_change(change, &fields);
+        fx_wbuf_put(&shard->wbuf, &entry, record, fields.block, location, now_ns);
+        committed_out->group = fx_flusher_open_group(engine->flusher);
+    }
+    *(old != NULL ? &shard->counts.updates : &shard->counts.inserts) += 1;
+    committed_out->version = fields.version;
+    committed_out->timestamp = fields.timestamp;
+    return FEOX_OK;
+}
+
+feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
+                                    uint64_t timestamp, bool expired, uint64_t now_ns,
+                                    fx_committed *committed_out) {
+    fx_engine *engine = shard->engine;
+    if (must_relieve(shard, 1)) {
+        return FEOX_END;
+    }
+    if (!limbo_reserve(shard) ||
+        (engine->persistent && !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
+        return FEOX_ERR_MEMORY;
+    }
+    committed_out->version = next_version(shard);
+    committed_out->timestamp = timestamp != 0 ? timestamp : next_timestamp(old, now_ns);
+    committed_out->group = 0;
+    fx_record_kill(old);
+    fx_table_remove_locked(&shard->table, hash, old);
+    fx_sub_relaxed(&engine->count, (uint64_t)1);
+    block_retire(shard, fx_record_block(old));
+    if (engine->persistent) {
+        const fx_entry entry = {
+            .key = fx_record_key(old),
+            .key_len = fx_record_key_len(old),
+            .version = committed_out->version,
+            .timestamp = committed_out->timestamp,
+            .kind = FX_ENTRY_TOMBSTONE,
+        };
+        fx_wbuf_delete(&shard->wbuf, &entry, fx_record_location(old), now_ns);
+        committed_out->group = fx_flusher_open_group(engine->flusher);
+    }
+    if (engine->ordered) {
+        fx_order_push_locked(shard, old, true);
+    }
+    record_retire(shard, old);
+    *(expired ? &shard->counts.expirations : &shard->counts.deletes) += 1;
+    return FEOX_OK;
+}
+
+feox_status fx_commit_relieve(fx_shard *shard) {
+    fx_engine *engine = shard->engine;
+    feox_status status = FEOX_OK;
+    if (engine->ordered && fx_load_relaxed(&shard->pending_count) > FX_PENDING_MAX / 2) {
+        status = fx_order_merge_shard(shard);
+    }
+    if (status == FEOX_OK && engine->persistent) {
+        fx_spinlock_lock(&shard->lock);
+        bool full = fx_wbuf_full(&shard->wbuf);
+        fx_spinlock_unlock(&shard->lock);
+        if (full) {
+            status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
+                                     fx_engine_now(engine));
+        }
+    }
+    return status;
+}
+
+/* ---- Eviction and reading back ---- */
+
+bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
+    uint64_t location = fx_record_location(record);
+    if (!fx_location_clean(location) || !limbo_reserve(shard)) {
+        return false;
+    }
+    if ((record->meta & FX_RECORD_BLOCK) != 0) {
+        fx_block *block = fx_record_block(record);
+        if (block == NULL) {
+            return false;
+        }
+        fx_record_set_block(record, NULL);
+        block_retire(shard, block);
+        shard->counts.evictions++;
+        return true;
+    }
+    uint32_t prefix = prefix_size(shard->engine);
+    const fx_record_fields fields = {
+        .version = fx_record_version(record),
+        .timestamp = record->timestamp,
+        .expiry_ns = fx_record_expiry(record),
+        .value_len = fx_record_value_len(record),
+        .in_block = true,
+    };
+    uint32_t meta = fx_record_meta_of(fx_record_key_len(record), &fields);
+    if (fx_slab_slot_size(fx_meta_size(meta) + prefix) >=
+            fx_slab_slot_size(fx_meta_size(record->meta) + prefix) ||
+        (shard->engine->ordered && shard->pending_count >= FX_PENDING_MAX) ||
+        (fields.expiry_ns != 0 && !fx_deadline_reserve(shard))) {
+        return false;
+    }
+    fx_record *fresh = record_acquire(shard, meta);
+    if (fresh == NULL) {
+        return false;
+    }
+    fx_record_fill(fresh, fx_record_key(record), fx_record_key_len(record), &fields);
+    fx_record_set_location(fresh, location);
+    record_install(shard,
+                   fx_engine_hash(shard->engine, fx_record_key(record), fx_record_key_len(record)),
+                   record, fresh, fields.version);
+    if (fields.expiry_ns != 0) {
+        fx_deadline_push(shard, fresh, fields.version, fields.expiry_ns);
+    }
+    shard->counts.evictions++;
+    return true;
+}
+
+bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *block) {
+    if ((record->meta & FX_RECORD_BLOCK) == 0 || fx_record_block(record) != NULL) {
+        return false;
+    }
+    fx_block_acquire(block);
+    fx_record_set_block(record, block);
+    fx_slab_pool_charge(&shard->engine->pool, (int64_t)fx_block_footprint((size_t)block->size));
+    return true;
+}
+
+/* ---- Recovery ---- */
+
+/* The newest version seen, so that later ones are above it. */
+static void note_version(fx_shard *shard, uint64_t version) {
+    if (version >> 8 > shard->counter) {
+        shard->counter = version >> 8;
+    }
+}
+
+/* Takes a record out of a store that nobody reads yet. */
+static void recovered_remove(fx_shard *shard, uint64_t hash, fx_record *record) {
+    fx_block *block = fx_record_block(record);
+    fx_record_kill(record);
+    fx_table_remove_locked(&shard->table, hash, record);
+    fx_sub_relaxed(&shard->engine->count, (uint64_t)1);
+    if (block != NULL) {
+        fx_slab_pool_charge(&shard->engine->pool,
+                            -(int64_t)fx_block_footprint((size_t)block->size));
+        fx_block_release(block);
+    }
+    record_release(shard, record);
+}
+
+static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_entry *entry,
+                                    uint64_t location, fx_block *block) {
+    fx_engine *engine = shard->engine;
+    bool keep = entry->kind == FX_ENTRY_PUT && entry->value_len <= FX_INLINE_VALUE_MAX &&
+                !fx_engine_over_limit(engine, entry->value_len);
+    fx_block *made = NULL;
+    if (entry->kind == FX_ENTRY_PUT && entry->value_len > FX_INLINE_VALUE_MAX &&
+        !fx_engine_over_limit(engine, entry->value_len)) {
+        made = fx_block_create(entry->value, entry->value_len);
+        if (made == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+    } else if (block != NULL) {
+        fx_block_acquire(block);
+        made = block;
+    }
+    const fx_record_fields fields = {
+        .version = entry->version,
+        .timestamp = entry->timestamp,
+        .expiry_ns = entry->expiry_ns,
+        .value = entry->value,
+        .value_len = entry->value_len,
+        .block = made,
+        .in_block = !keep,
+    };
+    fx_record *record = NULL;
+    if (fx_table_reserve_locked(&shard->table, hash) &&
+        (entry->expiry_ns == 0 || fx_deadline_reserve(shard))) {
+        record = record_acquire(shard, fx_record_meta_of(entry->key_len, &fields));
+    }
+    if (record == NULL) {
+        fx_block_release(made);
+        return FEOX_ERR_MEMORY;
+    }
+    fx_record_fill(record, entry->key, entry->key_len, &fields);
+    fx_record_set_location(record, location);
+    fx_table_insert_locked(&shard->table, hash, record);
+    fx_record_publish(record, entry->version);
+    fx_add_relaxed(&engine->count, (uint64_t)1);
+    if (made != NULL) {
+        fx_slab_pool_charge(&engine->pool, (int64_t)fx_block_footprint((size_t)made->size));
+    }
+    if (entry->expiry_ns != 0) {
+        fx_deadline_push(shard, record, entry->version, entry->expiry_ns);
+    }
+    return FEOX_OK;
+}
+
+feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
+                                fx_block *block, uint64_t *dead_out) {
+    uint64_t hash = fx_engine_hash(engine, entry->key, entry->key_len);
+    fx_shard *shard = fx_engine_shard(engine, hash);
+    *dead_out = 0;
+    note_version(shard, entry->version);
+    fx_record *old = fx_table_find_locked(&shard->table, hash, entry->key, entry->key_len);
+    if (old != NULL && fx_record_version(old) > entry->version) {
+        *dead_out = location;
+        return FEOX_OK;
+    }
+    if (old != NULL) {
+        *dead_out = fx_record_location(old);
+        recovered_remove(shard, hash, old);
+    }
+    return entry->kind == FX_ENTRY_TOMBSTONE
+               ? FEOX_OK
+               : recovered_insert(shard, hash, entry, location, block);
+}
+
+typedef struct collected {
+    fx_record **records;
+    size_t count;
+} collected;
+
+static bool collect(void *context, fx_record *record) {
+    collected *all = context;
+    all->records[all->count++] = record;
+    return true;
+}
+
+feox_status fx_commit_recovery_done(fx_engine *engine) {
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        newest = engine->shards[i].counter > newest ? engine->shards[i].counter : newest;
+    }
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        engine->shards[i].counter = newest;
+    }
+    uint64_t count = fx_load_relaxed(&engine->count);
+    if (!engine->ordered || count == 0) {
+        return FEOX_OK;
+    }
+    collected all = {fx_mem_alloc((size_t)count * sizeof(fx_record *)), 0};
+    if (all.records == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        fx_table_each_locked(&engine->shards[i].table, collect, &all);
+    }
+    feox_status status = fx_order_build(engine, all.records, all.count);
+    fx_mem_free(all.records);
+    return status;
+}

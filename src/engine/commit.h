@@ -1,0 +1,66 @@
+/* commit: the only way a change becomes visible: table, order, write buffer, deadlines, counts, all
+ * under the shard's lock. `_locked`: the caller holds it.
+ *
+ * A commit reserves everything that could fail first and then changes everything; a failed one
+ * changed nothing.
+ */
+#ifndef FX_ENGINE_COMMIT_H
+#define FX_ENGINE_COMMIT_H
+
+#include "base/entry.h"
+#include "engine/engine.h"
+
+/* What a key is to become. */
+typedef struct fx_change {
+    const uint8_t *key;
+    uint32_t key_len;
+    uint64_t hash;
+    const uint8_t *value;
+    uint64_t value_len;
+    fx_block *block;    /* for value_len > FX_INLINE_VALUE_MAX: made before the lock was taken. The
+                           commit takes the reference if it succeeds */
+    uint64_t timestamp; /* 0: the commit chooses */
+    uint64_t expiry_ns; /* 0: never */
+} fx_change;
+
+typedef struct fx_committed {
+    uint64_t version;
+    uint64_t timestamp;
+    uint64_t group; /* what must be durable for this commit to be; 0: memory only */
+} fx_committed;
+
+/* The record of key that has not expired; NULL: none. */
+fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
+                                 uint64_t now_ns);
+
+/* Sets the key. `old` is its record in the table, expired or not, or NULL. FEOX_ERR_MEMORY (nothing
+ * changed), or FEOX_END: the pending list or the write buffer is full, unlock, fx_commit_relieve
+ * and try again. */
+feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_change *change,
+                                 uint64_t now_ns, fx_committed *committed_out);
+/* Removes `old`, a record in the table. As above. */
+feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
+                                    uint64_t timestamp, bool expired, uint64_t now_ns,
+                                    fx_committed *committed_out);
+/* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
+feox_status fx_commit_relieve(fx_shard *shard);
+
+/* Replaces the value in memory of a clean record by its place on disk (eviction), or a missing one
+ * by `block` (read back). Same version. False: not possible now. */
+bool fx_commit_evict_locked(fx_shard *shard, fx_record *record);
+bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *block);
+
+/* ---- For recovery, before anyone else is in ---- */
+
+/* A record that was found in the file at `location`: it becomes the key's if its version is at
+ * least the one there; a tombstone removes it. *dead_out: the location that is dead by it: the
+ * replaced one's, its own if it lost, 0: none. LARGE: `block` (a reference is taken) or NULL: stays
+ * on disk; PUT: the value is kept in memory unless over the limit. */
+feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
+                                fx_block *block, uint64_t *dead_out);
+/* Builds the order. */
+feox_status fx_commit_recovery_done(fx_engine *engine);
+/* The record of a key whether expired or not, its shard locked by the caller. */
+fx_record *fx_commit_any_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len);
+
+#endif

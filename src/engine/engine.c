@@ -1,0 +1,111 @@
+/* engine: setting up and tearing down. Sizes follow the number of shards, and nothing big is
+ * touched before it is used, so that an empty store stays small.
+ */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+static bool shard_init(fx_engine *engine, uint32_t index, uint64_t expected_keys) {
+    fx_shard *shard = &engine->shards[index];
+    shard->engine = engine;
+    shard->index = index;
+    fx_slab_init(&shard->slab, &engine->pool, shard, engine->persistent ? 16 : 8);
+    fx_wbuf_init(&shard->wbuf);
+    if (engine->ordered) {
+        shard->pending = fx_mem_map(FX_PENDING_MAX * sizeof *shard->pending, 4096);
+        if (shard->pending == NULL) {
+            return false;
+        }
+    }
+    return fx_table_init(&shard->table, &engine->pool, &engine->hash_key,
+                         expected_keys / engine->shard_count);
+}
+
+static size_t shards_size(const fx_engine *engine) {
+    return fx_round_up(engine->shard_count * sizeof(fx_shard), 4096);
+}
+
+feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) {
+    memset(engine, 0, sizeof *engine);
+    engine->shard_count = options->shard_count;
+    engine->shard_shift = 64u - (uint32_t)__builtin_ctz(options->shard_count);
+    engine->ordered = options->ordered;
+    engine->persistent = options->persistent;
+    engine->read_only = options->read_only;
+    engine->memory_limit = options->memory_limit;
+    engine->mark_reads = options->persistent && options->memory_limit != 0;
+    engine->value_size_limit = options->value_size_limit;
+    engine->clock = options->clock;
+    engine->clock_context = options->clock_context;
+    fx_slab_pool_init(&engine->pool);
+    fx_epoch_init(&engine->epoch);
+    if (!fx_mutex_init(&engine->merge_lock)) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!fx_random_bytes(&engine->hash_key, sizeof engine->hash_key)) {
+        fx_engine_deinit(engine);
+        return FEOX_ERR_UNSUPPORTED;
+    }
+    engine->shards = fx_mem_map(shards_size(engine), 4096);
+    bool ok = engine->shards != NULL;
+    for (uint32_t i = 0; ok && i < engine->shard_count; i++) {
+        ok = shard_init(engine, i, options->expected_keys);
+    }
+    if (ok && engine->ordered) {
+        engine->order = fx_skiplist_create();
+        engine->merge_ops = fx_mem_map(fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096),
+                                       4096);
+        engine->merge_unlinked =
+            fx_mem_map(fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096), 4096);
+        ok = engine->order != NULL && engine->merge_ops != NULL && engine->merge_unlinked != NULL;
+    }
+    if (!ok) {
+        fx_engine_deinit(engine);
+        return FEOX_ERR_MEMORY;
+    }
+    return FEOX_OK;
+}
+
+static bool release_block(void *context, fx_record *record) {
+    (void)context;
+    fx_block_release(fx_record_block(record));
+    return true;
+}
+
+static void shard_deinit(fx_shard *shard) {
+    if (shard->table.directory != NULL) {
+        fx_table_each_locked(&shard->table, release_block, NULL);
+    }
+    fx_table_deinit(&shard->table);
+    fx_limbo_deinit(&shard->limbo, &shard->slab);
+    fx_wbuf_deinit(&shard->wbuf);
+    fx_mem_unmap(shard->pending, FX_PENDING_MAX * sizeof *shard->pending);
+    fx_mem_free(shard->deadlines);
+}
+
+void fx_engine_deinit(fx_engine *engine) {
+    for (uint32_t i = 0; engine->shards != NULL && i < engine->shard_count; i++) {
+        shard_deinit(&engine->shards[i]);
+    }
+    fx_mem_unmap(engine->shards, shards_size(engine));
+    engine->shards = NULL;
+    if (engine->order != NULL) {
+        fx_skiplist_destroy(engine->order);
+    }
+    fx_mem_unmap(engine->merge_ops, fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096));
+    fx_mem_unmap(engine->merge_unlinked, fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096));
+    fx_slab_pool_deinit(&engine->pool);
+    fx_mutex_deinit(&engine->merge_lock);
+}
+
+uint64_t fx_engine_memory(const fx_engine *engine) {
+    return fx_slab_pool_used(&engine->pool) +
+           (engine->order != NULL ? fx_skiplist_memory(engine->order) : 0);
+}
+
+bool fx_engine_over_limit(const fx_engine *engine, uint64_t more) {
+    return engine->memory_limit != 0 && fx_engine_memory(engine) + more > engine->memory_limit;
+}

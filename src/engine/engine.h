@@ -1,0 +1,116 @@
+/* engine: what joins memory and disk: the shards, the order, the file. Plain state, no threads.
+ *
+ * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with
+ * a shard lock held. Reads take none of them.
+ */
+#ifndef FX_ENGINE_ENGINE_H
+#define FX_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/lock.h"
+#include "engine/limbo.h"
+#include "engine/wbuf.h"
+#include "index/epoch.h"
+#include "index/skiplist.h"
+#include "index/slab.h"
+#include "index/table.h"
+
+typedef struct fx_flusher fx_flusher;
+typedef struct fx_engine fx_engine;
+
+/* Changes of the order that wait for the skip list, per shard. */
+#define FX_PENDING_MAX 1024u
+
+/* One key to expire; stale once the record's version is another. */
+typedef struct fx_deadline {
+    uint64_t expiry_ns;
+    uint64_t version;
+    fx_record *record;
+} fx_deadline;
+
+/* Counters of one shard; guarded by its lock. */
+typedef struct fx_shard_counts {
+    uint64_t inserts, updates, deletes, expirations, evictions;
+} fx_shard_counts;
+
+typedef struct fx_shard {
+    /* Constant after open. */
+    fx_engine *engine;
+    uint32_t index;
+    fx_spinlock lock;
+    /* Guarded by the lock; the table is read without it. */
+    uint64_t counter; /* version = counter << 8 | index */
+    fx_table table;
+    fx_wbuf wbuf;
+    fx_limbo limbo;
+    uint32_t pending_count; /* also read without the lock, relaxed: is there anything? */
+    uint32_t merging_count; /* changes taken off the list and not yet in the order */
+    uint32_t pending_key_max; /* longest key on the list, bytes */
+    uintptr_t *pending;     /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
+    fx_deadline *deadlines; /* binary heap, soonest first */
+    size_t deadline_count, deadline_capacity;
+    fx_shard_counts counts;
+    fx_slab slab;
+} __attribute__((aligned(64))) fx_shard;
+
+struct fx_engine {
+    /* Constant after open. */
+    fx_shard *shards;
+    uint32_t shard_count; /* power of two */
+    uint32_t shard_shift; /* hash >> shift is the shard */
+    bool ordered;
+    bool persistent;
+    bool read_only;
+    bool mark_reads; /* readers set the CLOCK bits */
+    uint64_t memory_limit; /* 0: none */
+    uint64_t value_size_limit;
+    fx_hash_key hash_key;
+    uint64_t (*clock)(void *context); /* store clock, ns; never goes back */
+    void *clock_context;
+    fx_flusher *flusher; /* NULL: memory only */
+    fx_skiplist *order;  /* NULL: not ordered */
+    /* Shared. */
+    fx_slab_pool pool;
+    fx_epoch epoch;
+    fx_mutex merge_lock; /* guards the order as its writer and the two buffers */
+    fx_skiplist_op *merge_ops;
+    fx_record **merge_unlinked;
+    uint64_t count;       /* atomic, relaxed: keys */
+    uint64_t evict_shard; /* atomic, relaxed: where the CLOCK goes on */
+    uint64_t corrupt_reads; /* atomic, relaxed */
+};
+
+typedef struct fx_engine_options {
+    bool ordered, persistent, read_only;
+    uint64_t memory_limit, value_size_limit, expected_keys;
+    uint64_t (*clock)(void *context);
+    void *clock_context;
+    uint32_t shard_count;
+} fx_engine_options;
+
+/* A store in memory; the flusher is attached by fx_flusher_open. FEOX_ERR_MEMORY. */
+feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options);
+/* Frees everything; no call may be inside. The flusher is closed before. */
+void fx_engine_deinit(fx_engine *engine);
+
+static inline uint64_t fx_engine_hash(const fx_engine *engine, const void *key, size_t key_len) {
+    return fx_hash(&engine->hash_key, key, key_len);
+}
+
+static inline fx_shard *fx_engine_shard(const fx_engine *engine, uint64_t hash) {
+    return &engine->shards[hash >> engine->shard_shift];
+}
+
+static inline uint64_t fx_engine_now(const fx_engine *engine) {
+    return engine->clock(engine->clock_context);
+}
+
+/* Bytes of memory the store accounts for. */
+uint64_t fx_engine_memory(const fx_engine *engine);
+/* Memory is limited and `more` bytes would go past the limit. */
+bool fx_engine_over_limit(const fx_engine *engine, uint64_t more);
+
+#endif

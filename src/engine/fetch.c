@@ -1,0 +1,126 @@
+/* fetch: small values are copied under the record's seqlock and need no pin. For a block the read
+ * is repeated under a pin: a block that is reachable while pinned has not been released by its
+ * record yet, so taking a reference is safe.
+ */
+#include "engine/fetch.h"
+
+#include "engine/commit.h"
+#include "engine/evict.h"
+#include "engine/flusher.h"
+
+static bool has_expired(const fx_engine *engine, const fx_record_view *view) {
+    return FX_UNLIKELY(view->expiry_ns != 0) && view->expiry_ns <= fx_engine_now(engine);
+}
+
+static void fill_out(fx_fetched *out, const fx_record_view *view) {
+    out->version = view->version;
+    out->timestamp = view->timestamp;
+    out->expiry_ns = view->expiry_ns;
+    out->value_len = view->value_len;
+    out->block = NULL;
+}
+
+/* The record's block with a reference, or NULL: it is on disk, or not in a block (any more). */
+static fx_block *acquire_block(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                               fx_record_view *view_out, bool *found_out) {
+    fx_pin pin = fx_epoch_pin(&engine->epoch);
+    *found_out = fx_table_read(&engine->shards[hash >> engine->shard_shift].table, hash,
+                               engine->persistent, engine->mark_reads, key, key_len, NULL, 0,
+                               view_out);
+    fx_block *block = *found_out && view_out->in_block ? view_out->block : NULL;
+    if (block != NULL) {
+        fx_block_acquire(block);
+    }
+    fx_epoch_unpin(pin);
+    return block;
+}
+
+/* Keeps what was read from disk, if there is room for it and the record is still the same. */
+static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                    uint64_t version, fx_block *block) {
+    if (fx_engine_over_limit(engine, block->size) && !fx_evict_step(engine, block->size)) {
+        return;
+    }
+    fx_shard *shard = fx_engine_shard(engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
+    if (record != NULL && fx_record_version(record) == version) {
+        (void)fx_commit_restore_locked(shard, record, block);
+    }
+    fx_spinlock_unlock(&shard->lock);
+}
+
+/* A value that is on disk only. FEOX_MISMATCH: look again. */
+static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void *key,
+                                   size_t key_len, const fx_record_view *view, fx_fetched *out) {
+    if (!fx_location_clean(view->location)) {
+        return FEOX_MISMATCH; /* it is just being changed */
+    }
+    fx_block *block = NULL;
+    feox_status status = fx_flusher_read(engine->flusher, view->location, key, key_len,
+                                         view->version, &block);
+    if (status == FEOX_OK) {
+        restore(engine, hash, key, key_len, view->version, block);
+        fill_out(out, view);
+        out->block = block;
+        return FEOX_OK;
+    }
+    if (status != FEOX_ERR_CORRUPT && status != FEOX_MISMATCH) {
+        return status;
+    }
+    /* Moved meanwhile, or really damaged? */
+    fx_record_view again;
+    bool found = fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
+                               false, key, key_len, NULL, 0, &again);
+    if (found && again.version == view->version && again.location == view->location &&
+        again.in_block && again.block == NULL) {
+        fx_add_relaxed(&engine->corrupt_reads, (uint64_t)1);
+        return FEOX_ERR_CORRUPT;
+    }
+    return FEOX_MISMATCH;
+}
+
+feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                     void *buffer, size_t capacity, fx_fetched *out) {
+    for (;;) {
+        fx_record_view view;
+        if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
+                           engine->mark_reads, key, key_len, buffer, capacity, &view) ||
+            has_expired(engine, &view)) {
+            return FEOX_NOT_FOUND;
+        }
+        if (FX_LIKELY(!view.in_block)) {
+            fill_out(out, &view);
+            return FEOX_OK;
+        }
+        bool found = false;
+        fx_block *block = acquire_block(engine, hash, key, key_len, &view, &found);
+        if (!found || has_expired(engine, &view)) {
+            fx_block_release(block);
+            return FEOX_NOT_FOUND;
+        }
+        if (block != NULL) {
+            fill_out(out, &view);
+            out->block = block;
+            return FEOX_OK;
+        }
+        if (view.in_block) {
+            feox_status status = fetch_from_disk(engine, hash, key, key_len, &view, out);
+            if (status != FEOX_MISMATCH) {
+                return status;
+            }
+        }
+    }
+}
+
+feox_status fx_fetch_info(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                          fx_fetched *out) {
+    fx_record_view view;
+    if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent, false, key,
+                       key_len, NULL, 0, &view) ||
+        has_expired(engine, &view)) {
+        return FEOX_NOT_FOUND;
+    }
+    fill_out(out, &view);
+    return FEOX_OK;
+}

@@ -1,0 +1,39 @@
+/* flusher: groups commits and makes them durable; owns the file. */
+#ifndef FX_ENGINE_FLUSHER_H
+#define FX_ENGINE_FLUSHER_H
+
+#include "disk/dev.h"
+#include "engine/engine.h"
+
+typedef struct fx_flusher_options {
+    const char *path; /* for error details and the directory entry */
+    bool read_only;
+    uint64_t file_size_initial, file_size_limit;
+} fx_flusher_options;
+
+/* Makes a new store in an empty file, or recovers one into the engine. The device stays the
+ * caller's. On failure *flusher_out is NULL. FEOX_ERR_NOT_FEOX, _NEWER, _CORRUPT leave the file
+ * untouched. */
+feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_options *options,
+                            fx_flusher **flusher_out);
+/* Flushes, writes a checkpoint, gives the free tail back, frees everything. FEOX_OK or why the last
+ * flush failed. */
+feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns);
+/* The group that commits belong to now; under any shard's lock it cannot change. */
+uint64_t fx_flusher_open_group(const fx_flusher *flusher);
+/* Returns FEOX_OK when `group` is durable; leads a flush if nobody does. No lock held. */
+feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
+/* Background: flushes what is older than flush_interval_ms, checkpoints and compacts when due. */
+void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms);
+/* FEOX_OK, or what made the store read-only. Cheap; any thread. */
+feox_status fx_flusher_status(const fx_flusher *flusher);
+/* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another
+ * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
+feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
+                            size_t key_len, uint64_t version, fx_block **block_out);
+/* The last store time that the file knows. */
+uint64_t fx_flusher_time(const fx_flusher *flusher);
+/* Adds the file's figures. Any thread. */
+void fx_flusher_stats(fx_flusher *flusher, uint64_t now_ns, feox_statistics *stats);
+
+#endif

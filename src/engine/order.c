@@ -1,0 +1,167 @@
+/* order: why deferred. Finding a key's place in the skip list costs several cache misses; a batch
+ * sorted by key shares them. Bounded: a full pending list makes its writer merge.
+ *
+ * O1 the changes of one key are merged in commit order: they are all on one shard's list, in order,
+ *    and whoever drains a list applies it before another may (merge lock).
+ * O2 a record on the list or in the skip list is not freed: what the merge unlinks goes to limbo
+ *    with a stamp taken after it was unlinked, and is freed when no pinned reader can see it.
+ * O3 changes taken off a list count as pending until they are in the skip list: merging_count is
+ *    set before pending_count is cleared (release) and cleared (release) after the apply; a scan
+ *    reads pending_count, then merging_count (both acquire).
+ */
+#include "engine/order.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop) {
+    FX_ASSERT(shard->pending_count < FX_PENDING_MAX);
+    shard->pending[shard->pending_count] = (uintptr_t)record | (drop ? 1u : 0u);
+    fx_store_relaxed(&shard->pending_count, shard->pending_count + 1);
+    uint32_t key_len = fx_record_key_len(record);
+    if (key_len > shard->pending_key_max) {
+        shard->pending_key_max = key_len;
+    }
+}
+
+/* Takes the first `count` changes off the list. */
+static void drain_locked(fx_shard *shard, uint32_t count) {
+    fx_skiplist_op *ops = shard->engine->merge_ops;
+    for (uint32_t i = 0; i < count; i++) {
+        ops[i].record = (fx_record *)(shard->pending[i] & ~(uintptr_t)1);
+        ops[i].drop = (shard->pending[i] & 1) != 0;
+    }
+    uint32_t rest = shard->pending_count - count;
+    memmove(shard->pending, shard->pending + count, rest * sizeof *shard->pending);
+    if (rest == 0) {
+        shard->pending_key_max = 0;
+    }
+    fx_store_relaxed(&shard->merging_count, count);
+    fx_store_release(&shard->pending_count, rest); /* O3 */
+}
+
+static feox_status merge_shard_locked(fx_shard *shard) {
+    fx_engine *engine = shard->engine;
+    fx_spinlock_lock(&shard->lock);
+    uint32_t count = shard->pending_count;
+    uint32_t key_max = shard->pending_key_max;
+    fx_spinlock_unlock(&shard->lock);
+    if (!fx_skiplist_reserve(engine->order, count, key_max)) {
+        return FEOX_ERR_MEMORY;
+    }
+    fx_spinlock_lock(&shard->lock);
+    drain_locked(shard, count); /* at least as many are there: only we take */
+    fx_spinlock_unlock(&shard->lock);
+
+    size_t unlinked = fx_skiplist_apply(engine->order, engine->merge_ops, count,
+                                        engine->merge_unlinked);
+    uint64_t stamp = fx_epoch_stamp(&engine->epoch);
+    uint64_t safe = fx_epoch_safe(&engine->epoch);
+    fx_spinlock_lock(&shard->lock);
+    for (size_t i = 0; i < unlinked; i++) {
+        fx_limbo_add_record(&shard->limbo, engine->merge_unlinked[i], stamp);
+    }
+    fx_store_release(&shard->merging_count, 0u); /* O3 */
+    fx_limbo_reclaim(&shard->limbo, &shard->slab, engine->persistent, safe, 2 * FX_PENDING_MAX);
+    fx_spinlock_unlock(&shard->lock);
+    return FEOX_OK;
+}
+
+feox_status fx_order_merge_shard(fx_shard *shard) {
+    fx_mutex_lock(&shard->engine->merge_lock);
+    feox_status status = merge_shard_locked(shard);
+    fx_mutex_unlock(&shard->engine->merge_lock);
+    return status;
+}
+
+feox_status fx_order_merge_locked(fx_engine *engine) {
+    feox_status status = FEOX_OK;
+    for (uint32_t i = 0; i < engine->shard_count && status == FEOX_OK; i++) {
+        if (fx_load_relaxed(&engine->shards[i].pending_count) > 0) {
+            status = merge_shard_locked(&engine->shards[i]);
+        }
+    }
+    return status;
+}
+
+feox_status fx_order_merge(fx_engine *engine) {
+    fx_mutex_lock(&engine->merge_lock);
+    feox_status status = fx_order_merge_locked(engine);
+    fx_mutex_unlock(&engine->merge_lock);
+    return status;
+}
+
+bool fx_order_pending(const fx_engine *engine) {
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        const fx_shard *shard = &engine->shards[i];
+        if (fx_load_acquire(&shard->pending_count) > 0 ||
+            fx_load_acquire(&shard->merging_count) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Building from scratch ---- */
+
+/* A record with the eight bytes of its key that follow what all keys have in common, as a number
+ * that sorts like them: most comparisons need no look at the record. */
+typedef struct sortable {
+    uint64_t head;
+    fx_record *record;
+} sortable;
+
+static int compare_sortable(const void *left, const void *right) {
+    const sortable *a = left;
+    const sortable *b = right;
+    if (a->head != b->head) {
+        return a->head < b->head ? -1 : 1;
+    }
+    return fx_key_compare(fx_record_key(a->record), fx_record_key_len(a->record),
+                          fx_record_key(b->record), fx_record_key_len(b->record));
+}
+
+static size_t common_prefix(fx_record *const *records, size_t count) {
+    const uint8_t *first = fx_record_key(records[0]);
+    size_t common = fx_record_key_len(records[0]);
+    for (size_t i = 1; i < count && common > 0; i++) {
+        const uint8_t *key = fx_record_key(records[i]);
+        size_t len = fx_record_key_len(records[i]);
+        size_t same = 0;
+        while (same < common && same < len && key[same] == first[same]) {
+            same++;
+        }
+        common = same;
+    }
+    return common;
+}
+
+static uint64_t head_behind(const fx_record *record, size_t skip) {
+    const uint8_t *key = fx_record_key(record);
+    size_t len = fx_record_key_len(record);
+    uint64_t head = 0;
+    for (size_t i = 0; i < 8; i++) {
+        head = head << 8 | (skip + i < len ? key[skip + i] : 0u);
+    }
+    return head;
+}
+
+feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count) {
+    sortable *all = fx_mem_alloc(count * sizeof *all);
+    if (all == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    size_t common = common_prefix(records, count);
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (sortable){head_behind(records[i], common), records[i]};
+    }
+    qsort(all, count, sizeof *all, compare_sortable);
+    for (size_t i = 0; i < count; i++) {
+        records[i] = all[i].record;
+    }
+    fx_mem_free(all);
+    return fx_skiplist_build(engine->order, records, count) ? FEOX_OK : FEOX_ERR_MEMORY;
+}

@@ -1,0 +1,24 @@
+/* order: keeps the skip list up with the commits. Commits leave their changes on their shard's
+ * pending list; merging moves them over. A scan merges first, so it sees every insert that returned
+ * before.
+ */
+#ifndef FX_ENGINE_ORDER_H
+#define FX_ENGINE_ORDER_H
+
+#include "engine/engine.h"
+
+/* Leaves a change; the shard's lock is held and there is room (pending_count < FX_PENDING_MAX). */
+void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop);
+/* Merges everything that was pending when the call began. Takes the merge lock and, one after the
+ * other, the shards'. FEOX_ERR_MEMORY: some of it still waits. */
+feox_status fx_order_merge(fx_engine *engine);
+/* The same, the merge lock held. */
+feox_status fx_order_merge_locked(fx_engine *engine);
+/* Merges one shard. */
+feox_status fx_order_merge_shard(fx_shard *shard);
+/* Fills the empty order with `count` records in any order, each of another key; recovery. */
+feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count);
+/* Anything pending? A hint, without a lock. */
+bool fx_order_pending(const fx_engine *engine);
+
+#endif

@@ -1,0 +1,12 @@
+/* sweeper: removes expired keys, as commits like any other, and gives idle memory back. */
+#ifndef FX_ENGINE_SWEEPER_H
+#define FX_ENGINE_SWEEPER_H
+
+#include "engine/engine.h"
+
+/* One pass over all shards. Any thread, no lock held. */
+void fx_sweeper_step(fx_engine *engine, uint64_t now_ns);
+/* Merges pending changes, frees what readers left, trims. Any thread, no lock held. */
+void fx_sweeper_tidy(fx_engine *engine);
+
+#endif

@@ -1,0 +1,477 @@
+/* scan: cursors and range queries. A cursor reads the order one window at a time: pinned, it copies
+ * the keys of a window and remembers where the records were; unpinned, it hands them out. A
+ * remembered record that is alive and has the key is the key's record (there is never another alive
+ * one), so its value is read from there; otherwise the key is looked up, and skipped if it is gone.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/fetch.h"
+#include "engine/order.h"
+#include "store/store.h"
+
+#define WINDOW 64u
+
+/* One end of the range. */
+typedef struct bound {
+    uint8_t *key; /* NULL: open */
+    size_t key_len;
+    bool exclusive;
+} bound;
+
+typedef struct window_entry {
+    fx_record *record;
+    size_t key_at; /* in the key bytes */
+    uint32_t key_len;
+} window_entry;
+
+/* A buffer that only grows. */
+typedef struct bytes {
+    uint8_t *data;
+    size_t size, capacity;
+} bytes;
+
+struct feox_cursor {
+    feox_store *store;
+    bound low, high; /* prefix folded in */
+    uint32_t flags;
+    size_t limit, handed_out;
+    bool at_end;
+    bound position; /* where the next window begins; key NULL: the range's end */
+    window_entry entries[WINDOW];
+    uint32_t count, next;
+    bytes keys; /* of the window */
+    bytes value;
+};
+
+static bool bytes_reserve(bytes *b, size_t capacity) {
+    if (capacity <= b->capacity) {
+        return true;
+    }
+    size_t wanted = b->capacity * 2 > capacity ? b->capacity * 2 : capacity;
+    uint8_t *data = fx_mem_realloc(b->data, wanted);
+    if (data == NULL) {
+        return false;
+    }
+    b->data = data;
+    b->capacity = wanted;
+    return true;
+}
+
+static void bytes_free(bytes *b) {
+    fx_mem_free(b->data);
+    *b = (bytes){0};
+}
+
+/* ---- Bounds ---- */
+
+static bool bound_set(bound *b, const void *key, size_t key_len, bool exclusive) {
+    uint8_t *copy = fx_mem_alloc(key_len > 0 ? key_len : 1);
+    if (copy == NULL) {
+        return false;
+    }
+    fx_copy(copy, key, key_len);
+    fx_mem_free(b->key);
+    *b = (bound){copy, key_len, exclusive};
+    return true;
+}
+
+static int bound_compare(const bound *b, const void *key, size_t key_len) {
+    return fx_key_compare(b->key, b->key_len, key, key_len);
+}
+
+/* Raises `low` to the prefix and lowers `high` to the first key behind all that begin with it. */
+static bool bounds_fold_prefix(feox_cursor *c, const uint8_t *prefix, size_t prefix_len) {
+    if (prefix_len == 0) {
+        return true;
+    }
+    if ((c->low.key == NULL || bound_compare(&c->low, prefix, prefix_len) < 0) &&
+        !bound_set(&c->low, prefix, prefix_len, false)) {
+        return false;
+    }
+    size_t len = prefix_len;
+    while (len > 0 && prefix[len - 1] == 0xff) {
+        len--;
+    }
+    if (len == 0) {
+        return true; /* nothing sorts behind a prefix of 0xff bytes */
+    }
+    bound after = {0};
+    if (!bound_set(&after, prefix, len, true)) {
+        return false;
+    }
+    after.key[len - 1]++;
+    if (c->high.key == NULL || bound_compare(&c->high, after.key, len) >= 0) {
+        fx_mem_free(c->high.key);
+        c->high = after;
+    } else {
+        fx_mem_free(after.key);
+    }
+    return true;
+}
+
+static bool is_reverse(const feox_cursor *c) {
+    return (c->flags & FEOX_REVERSE) != 0;
+}
+
+/* The key lies behind the end of the walk. */
+static bool is_behind(const feox_cursor *c, const uint8_t *key, size_t key_len) {
+    const bound *end = is_reverse(c) ? &c->low : &c->high;
+    if (end->key == NULL) {
+        return false;
+    }
+    int order = bound_compare(end, key, key_len);
+    order = is_reverse(c) ? -order : order;
+    return order < 0 || (order == 0 && end->exclusive);
+}
+
+/* ---- Windows ---- */
+
+/* Back to where the walk begins. */
+static feox_status rewind_cursor(feox_cursor *c) {
+    const bound *from = is_reverse(c) ? &c->high : &c->low;
+    c->count = c->next = 0;
+    c->handed_out = 0;
+    c->at_end = false;
+    if (from->key == NULL) {
+        fx_mem_free(c->position.key);
+        c->position = (bound){0};
+        return FEOX_OK;
+    }
+    return bound_set(&c->position, from->key, from->key_len, from->exclusive) ? FEOX_OK
+                                                                             : FEOX_ERR_MEMORY;
+}
+
+/* Copies the next keys. FEOX_END: there are none. */
+static feox_status fill_window(feox_cursor *c) {
+    fx_engine *engine = &c->store->engine;
+    if (fx_order_pending(engine)) {
+        feox_status status = fx_order_merge(engine);
+        if (status != FEOX_OK) {
+            return status;
+        }
+    }
+    fx_record *records[WINDOW];
+    c->count = c->next = 0;
+    c->keys.size = 0;
+    feox_status status = FEOX_OK;
+    const bound *from = &c->position;
+    fx_pin pin = fx_epoch_pin(&engine->epoch);
+    size_t found = is_reverse(c)
+                       ? fx_skiplist_backward(engine->order, from->key, from->key_len,
+                                              from->exclusive, records, WINDOW)
+                       : fx_skiplist_forward(engine->order, from->key, from->key_len,
+                                             from->exclusive, records, WINDOW);
+    for (size_t i = 0; i < found; i++) {
+        const uint8_t *key = fx_record_key(records[i]);
+        uint32_t key_len = fx_record_key_len(records[i]);
+        if (is_behind(c, key, key_len)) {
+            c->at_end = true;
+            break;
+        }
+        if (!bytes_reserve(&c->keys, c->keys.size + key_len)) {
+            status = FEOX_ERR_MEMORY;
+            break;
+        }
+        memcpy(c->keys.data + c->keys.size, key, key_len);
+        c->entries[c->count++] = (window_entry){records[i], c->keys.size, key_len};
+        c->keys.size += key_len;
+    }
+    fx_epoch_unpin(pin);
+    c->at_end = c->at_end || found == 0;
+    if (status == FEOX_OK && c->count > 0) {
+        const window_entry *last = &c->entries[c->count - 1];
+        if (!bound_set(&c->position, c->keys.data + last->key_at, last->key_len, true)) {
+            status = FEOX_ERR_MEMORY;
+        }
+    }
+    if (status != FEOX_OK) {
+        c->count = 0;
+    }
+    return status != FEOX_OK ? status : c->count > 0 ? FEOX_OK : FEOX_END;
+}
+
+/* ---- Pairs ---- */
+
+/* Looks the key up; its value goes to c->value. */
+static feox_status read_by_key(feox_cursor *c, const uint8_t *key, size_t key_len, bool want) {
+    fx_engine *engine = &c->store->engine;
+    uint64_t hash = fx_engine_hash(engine, key, key_len);
+    fx_fetched fetched;
+    if (!want) {
+        return fx_fetch_info(engine, hash, key, key_len, &fetched);
+    }
+    feox_status status =
+        fx_fetch(engine, hash, key, key_len, c->value.data, c->value.capacity, &fetched);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (fetched.block != NULL) {
+        if (!bytes_reserve(&c->value, (size_t)fetched.value_len)) {
+            status = FEOX_ERR_MEMORY;
+        } else {
+            fx_copy(c->value.data, fetched.block->data, (size_t)fetched.value_len);
+        }
+        fx_block_release(fetched.block);
+    }
+    c->value.size = (size_t)fetched.value_len;
+    return status;
+}
+
+/* FEOX_OK with the value, FEOX_NOT_FOUND: gone meanwhile. */
+static feox_status read_pair(feox_cursor *c, const window_entry *entry, const uint8_t *key,
+                             bool want) {
+    fx_engine *engine = &c->store->engine;
+    if (!bytes_reserve(&c->value, FX_INLINE_VALUE_MAX)) {
+        return FEOX_ERR_MEMORY;
+    }
+    fx_record_view view;
+    fx_read_result result = fx_record_read(entry->record, engine->persistent, key, entry->key_len,
+                                           c->value.data, want ? c->value.capacity : 0, &view);
+    if (result != FX_READ_OK || (want && view.in_block)) {
+        return read_by_key(c, key, entry->key_len, want);
+    }
+    c->value.size = (size_t)view.value_len;
+    bool expired = view.expiry_ns != 0 && view.expiry_ns <= fx_engine_now(engine);
+    return expired ? FEOX_NOT_FOUND : FEOX_OK;
+}
+
+static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {
+    bool want = value_out != NULL && (c->flags & FEOX_KEYS_ONLY) == 0;
+    if (c->limit != 0 && c->handed_out == c->limit) {
+        return FEOX_END;
+    }
+    for (;;) {
+        if (c->next == c->count) {
+            feox_status status = c->at_end ? FEOX_END : fill_window(c);
+            if (status != FEOX_OK) {
+                return status;
+            }
+        }
+        const window_entry *entry = &c->entries[c->next++];
+        if (c->next + 4 < c->count) {
+            const char *ahead = (const char *)c->entries[c->next + 4].record;
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 64);
+            __builtin_prefetch(ahead + 128);
+        }
+        const uint8_t *key = c->keys.data + entry->key_at;
+        feox_status status = read_pair(c, entry, key, want);
+        if (status == FEOX_NOT_FOUND) {
+            continue;
+        }
+        if (status == FEOX_ERR_MEMORY) {
+            c->next--; /* try again */
+            return status;
+        }
+        if (key_out != NULL) {
+            *key_out = (feox_slice){key, entry->key_len};
+        }
+        if (want && status == FEOX_OK) {
+            *value_out = (feox_slice){c->value.data, c->value.size};
+        }
+        c->handed_out++;
+        return status;
+    }
+}
+
+/* ---- Public: cursors ---- */
+
+static feox_status open_cursor(feox_store *store, const feox_range *range, feox_cursor **out) {
+    feox_range known;
+    feox_range_init(&known);
+    if (range != NULL && !fx_struct_read(&known, sizeof known, range)) {
+        return FEOX_ERR_ARGUMENT;
+    }
+    uint32_t flags =
+        FEOX_REVERSE | FEOX_KEYS_ONLY | FEOX_START_EXCLUSIVE | FEOX_END_EXCLUSIVE;
+    if ((known.flags & ~flags) != 0 || known.reserved != 0 ||
+        (known.start == NULL && known.start_len > 0) || (known.end == NULL && known.end_len > 0) ||
+        (known.prefix == NULL && known.prefix_len > 0)) {
+        return FEOX_ERR_ARGUMENT;
+    }
+    if (!store->engine.ordered) {
+        return FEOX_ERR_UNSUPPORTED;
+    }
+    feox_cursor *c = fx_mem_zalloc(sizeof *c);
+    if (c == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    c->store = store;
+    c->flags = known.flags;
+    c->limit = known.limit;
+    bool ok = (known.start_len == 0 || bound_set(&c->low, known.start, known.start_len,
+                                                 (known.flags & FEOX_START_EXCLUSIVE) != 0)) &&
+              (known.end_len == 0 || bound_set(&c->high, known.end, known.end_len,
+                                               (known.flags & FEOX_END_EXCLUSIVE) != 0)) &&
+              bounds_fold_prefix(c, known.prefix, known.prefix_len) &&
+              rewind_cursor(c) == FEOX_OK;
+    if (!ok) {
+        feox_cursor_close(c);
+        return FEOX_ERR_MEMORY;
+    }
+    *out = c;
+    return FEOX_OK;
+}
+
+feox_status feox_cursor_open(feox_store *store, const feox_range *range,
+                             feox_cursor **cursor_out) {
+    if (cursor_out == NULL) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    *cursor_out = NULL;
+    feox_status status = fx_store_enter(store);
+    return status != FEOX_OK ? status : fx_report(open_cursor(store, range, cursor_out));
+}
+
+feox_status feox_cursor_next(feox_cursor *cursor, feox_slice *key_out, feox_slice *value_out) {
+    if (key_out != NULL) {
+        *key_out = (feox_slice){0};
+    }
+    if (value_out != NULL) {
+        *value_out = (feox_slice){0};
+    }
+    if (cursor == NULL) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    feox_status status = fx_store_enter(cursor->store);
+    return status != FEOX_OK ? status : fx_report(next_pair(cursor, key_out, value_out));
+}
+
+feox_status feox_cursor_seek(feox_cursor *cursor, const void *key, size_t key_len) {
+    if (cursor == NULL || (key == NULL && key_len > 0)) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    feox_status status = fx_store_enter(cursor->store);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    status = rewind_cursor(cursor);
+    if (status != FEOX_OK || key_len == 0) {
+        return fx_report(status);
+    }
+    /* Only forward into the range; a key before it means its beginning. */
+    const bound *from = &cursor->position;
+    int order = from->key == NULL ? -1 : bound_compare(from, key, key_len);
+    order = from->key != NULL && is_reverse(cursor) ? -order : order;
+    if (order < 0 && !bound_set(&cursor->position, key, key_len, false)) {
+        return fx_report(FEOX_ERR_MEMORY);
+    }
+    return FEOX_OK;
+}
+
+void feox_cursor_close(feox_cursor *cursor) {
+    if (cursor == NULL) {
+        return;
+    }
+    fx_mem_free(cursor->low.key);
+    fx_mem_free(cursor->high.key);
+    fx_mem_free(cursor->position.key);
+    bytes_free(&cursor->keys);
+    bytes_free(&cursor->value);
+    fx_mem_free(cursor);
+}
+
+/* ---- Public: range query ---- */
+
+/* The pairs' bytes lie one after the other in `data`; the pointers are set at the end, when it no
+ * longer moves. */
+typedef struct collected {
+    feox_pair *pairs; /* until then the sizes only */
+    size_t count, capacity;
+    bytes data;
+} collected;
+
+static feox_status collect_pair(collected *all, const feox_slice *key, const feox_slice *value) {
+    if (all->count == all->capacity) {
+        size_t capacity = all->capacity == 0 ? 16 : all->capacity * 2;
+        feox_pair *pairs = fx_mem_realloc(all->pairs, capacity * sizeof *pairs);
+        if (pairs == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+        all->pairs = pairs;
+        all->capacity = capacity;
+    }
+    if (!bytes_reserve(&all->data, all->data.size + key->size + value->size)) {
+        return FEOX_ERR_MEMORY;
+    }
+    fx_copy(all->data.data + all->data.size, key->data, key->size);
+    fx_copy(all->data.data + all->data.size + key->size, value->data, value->size);
+    all->data.size += key->size + value->size;
+    all->pairs[all->count++] = (feox_pair){{NULL, key->size}, {NULL, value->size}};
+    return FEOX_OK;
+}
+
+/* What a feox_pairs of ours is. */
+typedef struct owned_pairs {
+    feox_pairs pairs;
+    uint8_t *data;
+} owned_pairs;
+
+static feox_status hand_over(collected *all, feox_pairs **pairs_out) {
+    owned_pairs *owned = fx_mem_alloc(sizeof *owned);
+    if (owned == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    const uint8_t *at = all->data.data;
+    for (size_t i = 0; i < all->count; i++) {
+        all->pairs[i].key.data = at;
+        all->pairs[i].value.data = at + all->pairs[i].key.size;
+        at += all->pairs[i].key.size + all->pairs[i].value.size;
+    }
+    *owned = (owned_pairs){{all->count, all->pairs}, all->data.data};
+    *pairs_out = &owned->pairs;
+    return FEOX_OK;
+}
+
+static feox_status query(feox_store *store, const feox_range *range, feox_pairs **pairs_out) {
+    feox_cursor *cursor = NULL;
+    feox_status status = open_cursor(store, range, &cursor);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    collected all = {0};
+    while (status == FEOX_OK) {
+        feox_slice key = {0};
+        feox_slice value = {0};
+        status = next_pair(cursor, &key, &value);
+        if (status == FEOX_OK) {
+            status = collect_pair(&all, &key, &value);
+        }
+    }
+    feox_cursor_close(cursor);
+    if (status == FEOX_END) {
+        status = hand_over(&all, pairs_out);
+    }
+    if (status != FEOX_OK) {
+        fx_mem_free(all.pairs);
+        bytes_free(&all.data);
+    }
+    return status;
+}
+
+feox_status feox_range_query(feox_store *store, const void *start, size_t start_len,
+                             const void *end, size_t end_len, size_t limit,
+                             feox_pairs **pairs_out) {
+    if (pairs_out == NULL) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    *pairs_out = NULL;
+    feox_status status = fx_store_enter(store);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    const feox_range range = {.struct_size = sizeof range, .start = start, .start_len = start_len,
+                              .end = end, .end_len = end_len, .limit = limit};
+    return fx_report(query(store, &range, pairs_out));
+}
+
+void feox_pairs_free(feox_pairs *pairs) {
+    if (pairs != NULL) {
+        owned_pairs *owned = (owned_pairs *)(void *)pairs;
+        fx_mem_free(owned->pairs.pairs);
+        fx_mem_free(owned->data);
+        fx_mem_free(owned);
+    }
+}

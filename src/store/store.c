@@ -1,0 +1,186 @@
+/* store: open, close, and what every call begins with.
+ *
+ * The store's clock is the wall clock at open plus a monotonic clock: it neither jumps nor goes
+ * back while the store is open, and over a reopening it is at least what it was when the file was
+ * last written.
+ */
+#define _GNU_SOURCE
+#include "store/store.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "disk/dev.h"
+#include "engine/commit.h"
+
+static uint64_t store_clock(void *context) {
+    const feox_store *store = context;
+    return fx_clock_monotonic_ns() + store->clock_offset_ns;
+}
+
+feox_status fx_store_enter(const feox_store *store) {
+    if (FX_UNLIKELY(store == NULL)) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    bool forked = store->alive != NULL ? *store->alive == 0 : store->pid != getpid();
+    return FX_UNLIKELY(forked) ? fx_report(FEOX_ERR_FORKED) : FEOX_OK;
+}
+
+feox_status fx_store_enter_write(const feox_store *store) {
+    feox_status status = fx_store_enter(store);
+    if (status == FEOX_OK && FX_UNLIKELY(store->engine.read_only)) {
+        status = fx_report(FEOX_ERR_READ_ONLY);
+    }
+    if (status == FEOX_OK && store->engine.persistent) {
+        status = fx_flusher_status(store->engine.flusher);
+        if (FX_UNLIKELY(status != FEOX_OK)) {
+            status = fx_error_set(FEOX_ERR_READ_ONLY, 0,
+                                  "the store is read-only since its device failed");
+        }
+    }
+    return status;
+}
+
+feox_status fx_store_check_key(const void *key, size_t key_len) {
+    if (key == NULL || key_len == 0) {
+        return FEOX_ERR_ARGUMENT;
+    }
+    return key_len > FEOX_KEY_SIZE_MAX ? FEOX_ERR_TOO_LARGE : FEOX_OK;
+}
+
+/* Eight shards per processor keep writers apart; a power of two for the hash. */
+static uint32_t shard_count(void) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t wanted = processors > 0 ? (uint32_t)processors * 8u : FX_SHARDS_MIN;
+    uint32_t count = FX_SHARDS_MIN;
+    while (count < wanted && count < FX_SHARDS_MAX) {
+        count *= 2;
+    }
+    return count;
+}
+
+static feox_status start_engine(feox_store *store, bool persistent) {
+    const feox_options *o = &store->options;
+    const fx_engine_options options = {
+        .ordered = o->ordered == FEOX_YES,
+        .persistent = persistent,
+        .read_only = o->read_only == FEOX_YES,
+        .memory_limit = o->memory_limit,
+        .value_size_limit = o->value_size_limit,
+        .expected_keys = o->expected_keys,
+        .clock = store_clock,
+        .clock_context = store,
+        .shard_count = shard_count(),
+    };
+    return fx_report(fx_engine_init(&store->engine, &options));
+}
+
+static feox_status start_file(feox_store *store, const char *path) {
+    const feox_options *o = &store->options;
+    const fx_dev_open how = {
+        .path = path,
+        .read_only = o->read_only == FEOX_YES,
+        .create = o->create == FEOX_YES && o->read_only != FEOX_YES,
+        .backend = o->io_backend,
+    };
+    feox_status status = fx_dev_file_open(&how, &store->dev);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    const fx_flusher_options options = {
+        .path = path,
+        .read_only = how.read_only,
+        .file_size_initial = o->file_size_initial,
+        .file_size_limit = o->file_size_limit,
+    };
+    status = fx_flusher_open(&store->engine, store->dev, &options, &store->engine.flusher);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    uint64_t persisted = fx_flusher_time(store->engine.flusher);
+    uint64_t now = store_clock(store);
+    if (persisted > now) {
+        store->clock_offset_ns += persisted - now;
+    }
+    return fx_report(fx_commit_recovery_done(&store->engine));
+}
+
+/* Whatever was started, in reverse; FEOX_OK or what the flush said. */
+static feox_status stop(feox_store *store) {
+    feox_status status = FEOX_OK;
+    fx_workers_stop(&store->workers);
+    if (store->engine.flusher != NULL) {
+        status = fx_flusher_close(store->engine.flusher, fx_engine_now(&store->engine));
+        store->engine.flusher = NULL;
+    }
+    if (store->dev != NULL) {
+        fx_dev_close(store->dev);
+    }
+    if (store->engine.shard_count != 0) {
+        fx_engine_deinit(&store->engine);
+    }
+    fx_mem_unmap((void *)(uintptr_t)store->alive, 4096);
+    fx_mem_unmap(store, fx_round_up(sizeof *store, 4096));
+    return status;
+}
+
+feox_status feox_open(const char *path, const feox_options *options, feox_store **store_out) {
+    if (store_out == NULL) {
+        return fx_report(FEOX_ERR_ARGUMENT);
+    }
+    *store_out = NULL;
+    feox_options known;
+    feox_status status = fx_options_read(options, &known);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (path != NULL && path[0] == '\0') {
+        return fx_error_set(FEOX_ERR_ARGUMENT, 0, "the path is empty");
+    }
+    feox_store *store = fx_mem_map(fx_round_up(sizeof *store, 4096), 4096);
+    if (store == NULL) {
+        return fx_report(FEOX_ERR_MEMORY);
+    }
+    store->options = known;
+    store->pid = getpid();
+    uint32_t *alive = fx_mem_map_wipe_on_fork();
+    if (alive != NULL) {
+        *alive = 1;
+        store->alive = alive;
+    }
+    store->clock_offset_ns = fx_clock_wall_ns() - fx_clock_monotonic_ns();
+    status = start_engine(store, path != NULL);
+    if (status == FEOX_OK && path != NULL) {
+        status = start_file(store, path);
+    }
+    if (status == FEOX_OK) {
+        status = fx_report(fx_workers_start(&store->workers, &store->engine,
+                                            known.flush_interval_ms, known.sweep_interval_ms));
+    }
+    if (status != FEOX_OK) {
+        (void)stop(store); /* the first failure is the one to tell */
+        return status;
+    }
+    *store_out = store;
+    return FEOX_OK;
+}
+
+feox_status feox_flush(feox_store *store) {
+    feox_status status = fx_store_enter(store);
+    if (status != FEOX_OK || store->engine.flusher == NULL || store->engine.read_only) {
+        return status;
+    }
+    return fx_flusher_sync(store->engine.flusher, fx_flusher_open_group(store->engine.flusher),
+                           fx_engine_now(&store->engine));
+}
+
+feox_status feox_close(feox_store *store) {
+    if (store == NULL) {
+        return FEOX_OK;
+    }
+    feox_status status = fx_store_enter(store);
+    return status != FEOX_OK ? status : stop(store);
+}

@@ -1,0 +1,33 @@
+/* store: what feox_store is, and what every public call begins with. Private to store/.
+ */
+#ifndef FX_STORE_STORE_H
+#define FX_STORE_STORE_H
+
+#include "engine/engine.h"
+#include "engine/flusher.h"
+#include "feox.h"
+#include "store/options.h"
+#include "store/workers.h"
+
+struct feox_store {
+    fx_engine engine;
+    fx_dev *dev; /* NULL: memory only */
+    feox_options options;
+    uint64_t clock_offset_ns; /* store clock = monotonic clock + this */
+    const uint32_t *alive;    /* 1; reads as 0 in a forked child */
+    int64_t pid;              /* where the system cannot wipe a page on fork */
+    fx_workers workers;
+};
+
+/* FEOX_OK, FEOX_ERR_ARGUMENT (no store) or FEOX_ERR_FORKED. */
+feox_status fx_store_enter(const feox_store *store);
+/* The same for a call that changes something: also FEOX_ERR_READ_ONLY and the like. */
+feox_status fx_store_enter_write(const feox_store *store);
+/* The same with a key: FEOX_ERR_ARGUMENT (empty or NULL), FEOX_ERR_TOO_LARGE. */
+feox_status fx_store_check_key(const void *key, size_t key_len);
+
+/* Returns `status`; a failure gets its general text as feox_last_error. For failures that no lower
+ * layer has described. */
+feox_status fx_report(feox_status status);
+
+#endif

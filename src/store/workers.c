@@ -1,0 +1,92 @@
+/* workers: a plain timed wait, no queue: what is to be done is seen from the state. A late wake-up
+ * makes work later, never wrong; writers who cannot wait do the step themselves.
+ */
+#define _GNU_SOURCE
+#include "store/workers.h"
+
+#include <signal.h>
+
+#include "engine/evict.h"
+#include "engine/flusher.h"
+#include "engine/sweeper.h"
+
+static void step(fx_workers *workers, uint64_t *swept_ns) {
+    fx_engine *engine = workers->engine;
+    uint64_t now = fx_engine_now(engine);
+    if (now - *swept_ns >= (uint64_t)workers->sweep_interval_ms * 1000000u) {
+        *swept_ns = now;
+        fx_sweeper_step(engine, now);
+    }
+    fx_sweeper_tidy(engine);
+    if (engine->flusher != NULL && !engine->read_only) {
+        fx_flusher_step(engine->flusher, now, workers->flush_interval_ms);
+        (void)fx_evict_step(engine, engine->memory_limit / 64);
+    }
+}
+
+static void *run(void *argument) {
+    fx_workers *workers = argument;
+    uint64_t swept_ns = fx_engine_now(workers->engine);
+    uint32_t interval = workers->flush_interval_ms < workers->sweep_interval_ms
+                            ? workers->flush_interval_ms
+                            : workers->sweep_interval_ms;
+    /* Half of it, so that nothing is older than the interval and a half when it is written. */
+    interval = interval > 1 ? interval / 2 : 1;
+    fx_mutex_lock(&workers->lock);
+    while (!workers->stop) {
+        fx_cond_wait_for(&workers->wake, &workers->lock, interval);
+        if (!workers->stop) {
+            fx_mutex_unlock(&workers->lock);
+            step(workers, &swept_ns);
+            fx_mutex_lock(&workers->lock);
+        }
+    }
+    fx_mutex_unlock(&workers->lock);
+    return NULL;
+}
+
+/* The host's signals are not for our thread. */
+static bool start_thread(fx_workers *workers) {
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool ok = pthread_create(&workers->thread, NULL, run, workers) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+feox_status fx_workers_start(fx_workers *workers, fx_engine *engine, uint32_t flush_interval_ms,
+                             uint32_t sweep_interval_ms) {
+    *workers = (fx_workers){.engine = engine,
+                            .flush_interval_ms = flush_interval_ms,
+                            .sweep_interval_ms = sweep_interval_ms};
+    if (!fx_mutex_init(&workers->lock)) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!fx_cond_init(&workers->wake)) {
+        fx_mutex_deinit(&workers->lock);
+        return FEOX_ERR_MEMORY;
+    }
+    workers->running = start_thread(workers);
+    if (!workers->running) {
+        fx_cond_deinit(&workers->wake);
+        fx_mutex_deinit(&workers->lock);
+        return FEOX_ERR_MEMORY;
+    }
+    return FEOX_OK;
+}
+
+void fx_workers_stop(fx_workers *workers) {
+    if (!workers->running) {
+        return;
+    }
+    fx_mutex_lock(&workers->lock);
+    workers->stop = true;
+    fx_cond_wake_all(&workers->wake);
+    fx_mutex_unlock(&workers->lock);
+    (void)pthread_join(workers->thread, NULL);
+    workers->running = false;
+    fx_cond_deinit(&workers->wake);
+    fx_mutex_deinit(&workers->lock);
+}

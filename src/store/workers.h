@@ -1,0 +1,29 @@
+/* workers: the only threads of the library: loops around the engine's steps. One per store: it
+ * sweeps expired keys, merges, frees, and for a file writes what has waited long enough.
+ */
+#ifndef FX_STORE_WORKERS_H
+#define FX_STORE_WORKERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "engine/engine.h"
+
+typedef struct fx_workers {
+    fx_engine *engine;
+    uint32_t flush_interval_ms, sweep_interval_ms;
+    fx_mutex lock;
+    fx_cond wake;
+    bool stop; /* guarded by lock */
+    pthread_t thread;
+    bool running;
+} fx_workers;
+
+/* FEOX_ERR_MEMORY: no thread to be had. Signals are blocked in the thread. */
+feox_status fx_workers_start(fx_workers *workers, fx_engine *engine, uint32_t flush_interval_ms,
+                             uint32_t sweep_interval_ms);
+/* Returns when the thread is gone. Also after a failed or missing start. */
+void fx_workers_stop(fx_workers *workers);
+
+#endif

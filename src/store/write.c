@@ -1,0 +1,192 @@
+/* write: what is waited for, the disk, memory, a merge, is waited for without the lock, and then
+ * the key is looked at again. So a decision is always about the state that it changes.
+ */
+#include "store/write.h"
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "engine/evict.h"
+#include "engine/fetch.h"
+
+uint64_t fx_write_expiry(uint64_t now_ns, uint64_t ttl_ms) {
+    uint64_t ttl_ns;
+    uint64_t expiry;
+    if (__builtin_mul_overflow(ttl_ms, (uint64_t)1000000, &ttl_ns) ||
+        __builtin_add_overflow(now_ns, ttl_ns, &expiry)) {
+        return UINT64_MAX;
+    }
+    return expiry;
+}
+
+uint64_t fx_write_kept_expiry(const fx_writing *w, const fx_record *live) {
+    if (w->intent.ttl_ms != 0) {
+        return fx_write_expiry(w->now_ns, w->intent.ttl_ms);
+    }
+    bool clear = (w->intent.flags & FEOX_CLEAR_TTL) != 0;
+    return live == NULL || clear ? 0 : fx_record_expiry(live);
+}
+
+bool fx_write_value(const fx_writing *w, const fx_record *live, const uint8_t **data_out,
+                    uint64_t *size_out) {
+    *size_out = fx_record_value_len(live);
+    if ((live->meta & FX_RECORD_BLOCK) == 0) {
+        *data_out = (const uint8_t *)live + fx_meta_value_offset(live->meta);
+        return true;
+    }
+    const fx_block *block = fx_record_block(live);
+    if (block == NULL && w->loaded != NULL && w->loaded_version == fx_record_version(live)) {
+        block = w->loaded;
+    }
+    *data_out = block != NULL ? block->data : NULL;
+    return block != NULL;
+}
+
+bool fx_write_same_value(fx_writing *w, const fx_record *live, fx_change *change) {
+    const uint8_t *data;
+    if (!fx_write_value(w, live, &data, &change->value_len)) {
+        return false;
+    }
+    if (change->value_len > FX_INLINE_VALUE_MAX) {
+        fx_block *block = fx_record_block(live);
+        change->block = block != NULL ? block : w->loaded;
+        fx_block_acquire(change->block);
+        w->block = change->block;
+    } else {
+        /* A copy: the commit may write over the record that it comes from. */
+        fx_copy(w->scratch, data, (size_t)change->value_len);
+        change->value = w->scratch;
+    }
+    return true;
+}
+
+/* The conditions of feox_write. */
+static feox_status check_intent(const fx_intent *intent, const fx_record *live) {
+    if (live == NULL) {
+        bool needs = (intent->flags & (FEOX_IF_PRESENT | FEOX_IF_VERSION)) != 0;
+        return needs ? FEOX_NOT_FOUND : FEOX_OK;
+    }
+    if ((intent->flags & FEOX_IF_ABSENT) != 0) {
+        return FEOX_EXISTS;
+    }
+    if ((intent->flags & FEOX_IF_VERSION) != 0 && fx_record_version(live) != intent->version) {
+        return FEOX_MISMATCH;
+    }
+    if (intent->timestamp != 0 && fx_load_relaxed(&live->timestamp) >= intent->timestamp) {
+        return FEOX_STALE;
+    }
+    return FEOX_OK;
+}
+
+/* One attempt, the lock held. */
+static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
+    uint64_t hash = w->change.hash;
+    fx_record *any = fx_commit_any_locked(shard, hash, w->change.key, w->change.key_len);
+    uint64_t expiry = any != NULL ? fx_record_expiry(any) : 0;
+    bool expired = expiry != 0 && expiry <= w->now_ns;
+    fx_record *live = expired ? NULL : any;
+    feox_status status = check_intent(&w->intent, live);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (w->decide == NULL) {
+        return live == NULL ? FEOX_NOT_FOUND
+                            : fx_commit_delete_locked(shard, live, hash, w->intent.timestamp,
+                                                      false, w->now_ns, &w->committed);
+    }
+    fx_change change = w->change;
+    change.timestamp = w->intent.timestamp;
+    status = w->decide(w, live, &change);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    w->created = live == NULL;
+    status = fx_commit_put_locked(shard, any, &change, w->now_ns, &w->committed);
+    if (status == FEOX_OK) {
+        w->block = NULL; /* the record has it */
+    } else if (w->change.block == NULL) {
+        fx_block_release(w->block); /* `decide` offers one again */
+        w->block = NULL;
+    }
+    return status;
+}
+
+/* Reads the value that `decide` asked for. */
+static feox_status load_value(fx_writing *w) {
+    fx_engine *engine = &w->store->engine;
+    fx_block_release(w->loaded);
+    w->loaded = NULL;
+    fx_fetched fetched;
+    feox_status status = fx_fetch(engine, w->change.hash, w->change.key, w->change.key_len, NULL,
+                                  0, &fetched);
+    if (status == FEOX_OK) {
+        w->loaded = fetched.block;
+        w->loaded_version = fetched.version;
+    }
+    return status == FEOX_NOT_FOUND ? FEOX_OK : status; /* gone: decide will see */
+}
+
+/* Room under the memory limit of a file store, by dropping what is on disk. */
+static feox_status make_room(fx_engine *engine, uint64_t now_ns) {
+    if (fx_evict_step(engine, 0)) {
+        return FEOX_OK;
+    }
+    feox_status status = fx_flusher_sync(engine->flusher,
+                                         fx_flusher_open_group(engine->flusher), now_ns);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    return fx_evict_step(engine, 0) ? FEOX_OK : FEOX_ERR_MEMORY;
+}
+
+feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
+                         feox_written *written_out) {
+    fx_engine *engine = &w->store->engine;
+    w->change.key = key;
+    w->change.key_len = (uint32_t)key_len;
+    w->change.hash = fx_engine_hash(engine, key, key_len);
+    fx_shard *shard = fx_engine_shard(engine, w->change.hash);
+    fx_table_prefetch(&shard->table, w->change.hash);
+    if (w->change.value_len > FX_INLINE_VALUE_MAX) {
+        w->block = fx_block_create(w->change.value, (size_t)w->change.value_len);
+        if (w->block == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+        w->change.block = w->block;
+    }
+    feox_status status;
+    for (;;) {
+        w->now_ns = fx_engine_now(engine);
+        if (w->decide != NULL && engine->persistent && fx_engine_over_limit(engine, 0)) {
+            status = make_room(engine, w->now_ns);
+            if (status != FEOX_OK) {
+                break;
+            }
+        }
+        fx_spinlock_lock(&shard->lock);
+        status = attempt_locked(w, shard);
+        fx_spinlock_unlock(&shard->lock);
+        if (status == FEOX_TRUNCATED) {
+            status = load_value(w);
+        } else if (status == FEOX_END) {
+            status = fx_commit_relieve(shard);
+        } else {
+            break;
+        }
+        if (status != FEOX_OK) {
+            break;
+        }
+    }
+    fx_block_release(w->block);
+    fx_block_release(w->loaded);
+    if (status == FEOX_OK && engine->persistent &&
+        ((w->intent.flags & FEOX_DURABLE) != 0 ||
+         w->store->options.durability == FEOX_DURABILITY_DURABLE)) {
+        status = fx_flusher_sync(engine->flusher, w->committed.group, w->now_ns);
+    }
+    if (status == FEOX_OK && written_out != NULL) {
+        written_out->version = w->committed.version;
+        written_out->timestamp = w->committed.timestamp;
+        written_out->created = w->decide != NULL && w->created;
+    }
+    return status;
+}
