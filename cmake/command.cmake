@@ -9,7 +9,7 @@ install(TARGETS feox_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Its tests run the built command.
 cmake_language(DEFER CALL feox_command_tests)
 function(feox_command_tests)
-  foreach(target test_cli_commands test_cli_import)
+  foreach(target test_cli_commands test_cli_import test_cli_kill)
     if(TARGET ${target})
       add_dependencies(${target} feox_command)
     endif()

@@ -315,14 +315,51 @@ static void usage(void **state) {
     command_expect(OK, "--value", "get", "--", "--key", NULL);
 }
 
+/* What becomes of standard output: a full device is a failure, a reader that left is not noise. */
+static void standard_output(void **state) {
+    static char text[400000];
+    (void)state;
+    fresh();
+    memset(text, 'x', sizeof text);
+    command_expect_input(text, sizeof text, OK, "", "set", "long", "-", NULL);
+    assert_int_equal(command_shell("\"$FEOX\" s.feox get long > /dev/full 2> err"), FAILED);
+    assert_int_equal(command_shell("grep -q '^feox: standard output: No space' err"), 0);
+    assert_int_equal(command_shell("{ \"$FEOX\" s.feox get long 2> err; echo $? > status; } |"
+                                   " head -c 1 > out; test \"$(cat status)\" -eq 141"),
+                     0);
+    assert_int_equal(command_shell("test ! -s err"), 0);
+    /* The value cannot be printed, and is written all the same: the store is closed first. */
+    assert_int_equal(command_shell("\"$FEOX\" s.feox incr n 5 > /dev/full 2> err"), FAILED);
+    command_expect(OK, "5\n", "get", "n", "--counter", NULL);
+}
+
+/* A second command on a file that is open elsewhere is told so. */
+static void one_at_a_time(void **state) {
+    (void)state;
+    fresh();
+    assert_int_equal(
+        command_shell("{ echo 'a 1'; while [ ! -e stop ]; do sleep 0.05; done; echo 'b 2'; } |"
+                      " \"$FEOX\" s.feox import - --format delimited --delimiter ' ' > out &\n"
+                      "for i in $(seq 100); do\n"
+                      "  \"$FEOX\" s.feox count > count 2> err && echo early > early\n"
+                      "  grep -q 'open in another process' err && break\n"
+                      "  sleep 0.05\n"
+                      "done\n"
+                      "touch stop; wait\n"
+                      "grep -q '^2 records imported$' out && grep -q 'open in another' err"),
+        0);
+    command_expect(OK, "2\n", "count", NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(set_get_del),  cmocka_unit_test(set_conditions),
-        cmocka_unit_test(every_byte),   cmocka_unit_test(compare_and_swap),
-        cmocka_unit_test(counters),     cmocka_unit_test(documents),
-        cmocka_unit_test(time_to_live), cmocka_unit_test(scans),
-        cmocka_unit_test(reports),      cmocka_unit_test(files_left_alone),
-        cmocka_unit_test(limits),       cmocka_unit_test(usage),
+        cmocka_unit_test(set_get_del),     cmocka_unit_test(set_conditions),
+        cmocka_unit_test(every_byte),      cmocka_unit_test(compare_and_swap),
+        cmocka_unit_test(counters),        cmocka_unit_test(documents),
+        cmocka_unit_test(time_to_live),    cmocka_unit_test(scans),
+        cmocka_unit_test(reports),         cmocka_unit_test(files_left_alone),
+        cmocka_unit_test(limits),          cmocka_unit_test(usage),
+        cmocka_unit_test(standard_output), cmocka_unit_test(one_at_a_time),
     };
     return cmocka_run_group_tests(tests, command_setup, command_teardown);
 }

@@ -79,8 +79,7 @@ static size_t read_file(const char *name, char *to, size_t capacity) {
 }
 
 /* In the child: the command with its three streams, or exit status 127. */
-static void become_command(char **words) {
-    int in = open("_in", O_RDONLY | O_CLOEXEC);
+static void become_command(int in, char **words) {
     int out = open("_out", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int err = open("_err", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (in >= 0 && out >= 0 && err >= 0 && dup2(in, 0) == 0 && dup2(out, 1) == 1 &&
@@ -90,25 +89,39 @@ static void become_command(char **words) {
     _exit(127);
 }
 
-const command_result *command_run(const void *input, size_t input_size, const char *const *words) {
+int command_start(int input, const char *const *words) {
     char *copies[COMMAND_WORDS + 2] = {command_path};
-    int status = 0;
     int count = 0;
     for (; words[count] != NULL; count++) {
         assert_true(count < COMMAND_WORDS);
         copies[count + 1] = strdup(words[count]);
         assert_non_null(copies[count + 1]);
     }
-    command_write_file("_in", input_size == 0 ? "" : input, input_size);
     pid_t child = fork();
     if (child == 0) {
-        become_command(copies);
+        become_command(input, copies);
     }
     assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
     for (int i = 1; i <= count; i++) {
         free(copies[i]);
     }
+    return (int)child;
+}
+
+int command_shell(const char *line) {
+    (void)setenv("FEOX", command_path, 1);
+    int status = system(line);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+const command_result *command_run(const void *input, size_t input_size, const char *const *words) {
+    int status = 0;
+    command_write_file("_in", input_size == 0 ? "" : input, input_size);
+    int in = open("_in", O_RDONLY | O_CLOEXEC);
+    int child = command_start(in, words);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    (void)close(in);
     command_last.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     command_last.out_size = read_file("_out", command_last.out, sizeof command_last.out);
     command_last.err_size = read_file("_err", command_last.err, sizeof command_last.err);

@@ -31,6 +31,11 @@ void command_expect_error(int status, const char *part, ...);
 /* Looks at the exit status and standard error only, and returns the result. */
 const command_result *command_output(int status, ...);
 
+/* Runs a line of the shell, in which "$FEOX" is the command; its exit status. */
+int command_shell(const char *line);
+/* Starts `feox words...` reading from the descriptor; its process id, for waitpid. */
+int command_start(int input, const char *const *words);
+
 /* Writes a file in the test's directory. */
 void command_write_file(const char *name, const void *data, size_t size);
 
