@@ -171,19 +171,20 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
                     ? 0
                     : segment->larges[i].blocks;
     }
+    dead += segment->live_count == 0 ? segment->blocks : 0;
     uint64_t inlined = segment->blocks == 0 ? segment->byte_length : 0;
     if (add) {
         segments->live_records += segment->live_count;
         segments->packed_blocks += segment->blocks;
         segments->inline_bytes += inlined;
         segments->large_blocks += large;
-        segments->dead_large_blocks += dead;
+        segments->dead_blocks += dead;
     } else {
         segments->live_records -= segment->live_count;
         segments->packed_blocks -= segment->blocks;
         segments->inline_bytes -= inlined;
         segments->large_blocks -= large;
-        segments->dead_large_blocks -= dead;
+        segments->dead_blocks -= dead;
     }
 }
 
@@ -295,9 +296,10 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
     if (segment == NULL || fx_segment_is_live(segment, offset)) {
         return false;
     }
+    segments->dead_blocks -= segment->live_count == 0 ? segment->blocks : 0;
     fx_segment_set_live(segment, offset);
     segments->live_records++;
-    segments->dead_large_blocks -= large_blocks_at(segment, offset);
+    segments->dead_blocks -= large_blocks_at(segment, offset);
     return true;
 }
 
@@ -311,7 +313,8 @@ bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     segment->live[unit / 64] &= ~((uint64_t)1 << (unit % 64));
     segment->live_count--;
     segments->live_records--;
-    segments->dead_large_blocks += large_blocks_at(segment, offset);
+    segments->dead_blocks += large_blocks_at(segment, offset);
+    segments->dead_blocks += segment->live_count == 0 ? segment->blocks : 0;
     return true;
 }
 
@@ -360,7 +363,7 @@ const char *fx_segments_check(const fx_segments *segments) {
         sums.packed_blocks != segments->packed_blocks ||
         sums.inline_bytes != segments->inline_bytes ||
         sums.large_blocks != segments->large_blocks ||
-        sums.dead_large_blocks != segments->dead_large_blocks) {
+        sums.dead_blocks != segments->dead_blocks) {
         return "the sums over all segments are wrong";
     }
     return NULL;

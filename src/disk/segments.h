@@ -41,7 +41,7 @@ typedef struct fx_segments {
     uint64_t inline_bytes;  /* byte lengths of inline segments */
     uint64_t packed_blocks; /* of the extents of segments */
     uint64_t large_blocks;  /* of those of large values, dead ones included */
-    uint64_t dead_large_blocks;
+    uint64_t dead_blocks;   /* those of the two that the next checkpoint gives back */
 } fx_segments;
 
 /* Words of a live bitmap. */
