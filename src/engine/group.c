@@ -25,6 +25,8 @@
 
 /* Entries for which finish holds a shard's lock at a stretch. */
 #define FINISH_BATCH 128u
+/* Segments are not made smaller than this while the file may grow instead. */
+#define PIECE_MIN (FX_SEGMENT_SIZE_MAX / 4)
 
 /* A place in the sequence of all entries in flight: shards in order, entries in order. */
 typedef struct cursor {
@@ -143,21 +145,27 @@ static bool plan_room(plan *p) {
     return true;
 }
 
-/* What the entries from `at` on that fit `size_max` bytes make up. Leaves `at` behind them. */
-static void measure(fx_engine *engine, cursor *at, uint32_t size_max, uint32_t *length_out,
-                    uint32_t *records_out, uint32_t *larges_out) {
+/* What some entries make up. */
+typedef struct measured {
+    uint32_t length; /* of the segment, header included */
+    uint32_t records;
+    uint32_t larges;
+    cursor end; /* behind them */
+} measured;
+
+/* The entries from `at` on that fit a segment of size_max bytes. */
+static void measure(fx_engine *engine, cursor at, uint32_t size_max, measured *out) {
     fx_wbuf_half *half;
-    fx_wbuf_entry *entry;
-    uint32_t length = FX_SEGMENT_HEADER_SIZE;
-    *records_out = 0;
-    *larges_out = 0;
-    while ((entry = next_entry(engine, at, &half)) != NULL && entry->size <= size_max - length) {
-        length += entry->size;
-        *records_out += 1;
-        *larges_out += entry->kind == FX_ENTRY_LARGE ? 1u : 0u;
-        at->entry++;
+    const fx_wbuf_entry *entry;
+    *out = (measured){.length = FX_SEGMENT_HEADER_SIZE};
+    while ((entry = next_entry(engine, &at, &half)) != NULL &&
+           out->length + entry->size <= size_max) {
+        out->length += entry->size;
+        out->records++;
+        out->larges += entry->kind == FX_ENTRY_LARGE ? 1u : 0u;
+        at.entry++;
     }
-    *length_out = length;
+    out->end = at;
 }
 
 /* Live bits and extents of large values for a segment whose place is known. */
@@ -186,34 +194,42 @@ static feox_status plan_records(fx_flusher *flusher, plan *p, planned *item, uin
     return FEOX_OK;
 }
 
-/* One packed segment of the entries from `at` on. A file without long free runs takes it in smaller
- * pieces. */
-static feox_status plan_packed(fx_flusher *flusher, plan *p, cursor *at, uint64_t keep) {
-    uint32_t size_max = FX_SEGMENT_SIZE_MAX;
-    uint32_t length;
-    uint32_t records;
-    uint32_t larges;
-    fx_extent extent;
-    cursor end;
-    feox_status status;
-    for (;;) {
-        end = *at;
-        measure(flusher->engine, &end, size_max, &length, &records, &larges);
-        if (records == 0) {
+/* A place for the entries from `at` on, as many as a segment holds, or fewer where the free runs are
+ * short: down to PIECE_MIN rather than making the file grow, below that rather than failing. */
+static feox_status plan_place(fx_flusher *flusher, cursor at, uint64_t keep, measured *out,
+                              fx_extent *extent_out) {
+    for (uint32_t max = FX_SEGMENT_SIZE_MAX; max >= PIECE_MIN; max /= 2) {
+        measure(flusher->engine, at, max, out);
+        if (out->records > 0 &&
+            fx_space_take(&flusher->space, fx_blocks_of(out->length), keep, extent_out)) {
+            return FEOX_OK;
+        }
+    }
+    for (uint32_t max = FX_SEGMENT_SIZE_MAX;;) {
+        measure(flusher->engine, at, max, out);
+        if (out->records == 0) {
             return FEOX_ERR_SPACE;
         }
-        status = fx_space_allocate(&flusher->space, fx_blocks_of(length), keep, &extent);
-        if (status != FEOX_ERR_SPACE || records == 1) {
-            break;
+        feox_status status =
+            fx_space_allocate(&flusher->space, fx_blocks_of(out->length), keep, extent_out);
+        if (status != FEOX_ERR_SPACE) {
+            return status;
         }
-        size_max = (uint32_t)fx_round_up(length / 2, FX_RECORD_ALIGN);
+        max = out->length / 2;
     }
+}
+
+/* One packed segment of the entries from `at` on. */
+static feox_status plan_packed(fx_flusher *flusher, plan *p, cursor *at, uint64_t keep) {
+    measured m;
+    fx_extent extent;
+    feox_status status = plan_place(flusher, *at, keep, &m, &extent);
     if (status != FEOX_OK) {
         return status;
     }
     fx_segment *segment =
-        plan_room(p) ? fx_segment_create(extent.block * FX_BLOCK_SIZE, length,
-                                         (uint32_t)extent.count, p->group, records, larges)
+        plan_room(p) ? fx_segment_create(extent.block * FX_BLOCK_SIZE, m.length,
+                                         (uint32_t)extent.count, p->group, m.records, m.larges)
                      : NULL;
     if (segment == NULL) {
         fx_space_undo(&flusher->space, extent);
@@ -221,21 +237,21 @@ static feox_status plan_packed(fx_flusher *flusher, plan *p, cursor *at, uint64_
     }
     planned *item = &p->segments[p->count++];
     *item = (planned){.segment = segment, .first = *at};
-    *at = end;
+    *at = m.end;
     return plan_records(flusher, p, item, keep);
 }
 
-static feox_status plan_inline(fx_flusher *flusher, plan *p, uint32_t length, uint32_t records,
-                               uint32_t larges, uint64_t keep) {
+static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, uint64_t keep) {
     p->inlined = true;
-    p->entry_blocks = fx_journal_blocks(1, length);
+    p->entry_blocks = fx_journal_blocks(1, m->length);
     if (!fx_journal_place(&flusher->journal, p->entry_blocks, &p->ring_block)) {
         return FEOX_ERR_SPACE;
     }
     uint64_t position = (flusher->journal.extent.block + p->ring_block) * FX_BLOCK_SIZE +
                         fx_journal_inline_offset(1);
-    fx_segment *segment =
-        plan_room(p) ? fx_segment_create(position, length, 0, p->group, records, larges) : NULL;
+    fx_segment *segment = plan_room(p) ? fx_segment_create(position, m->length, 0, p->group,
+                                                           m->records, m->larges)
+                                       : NULL;
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
     }
@@ -244,19 +260,15 @@ static feox_status plan_inline(fx_flusher *flusher, plan *p, uint32_t length, ui
 }
 
 static feox_status plan_segments(fx_flusher *flusher, plan *p) {
-    fx_engine *engine = flusher->engine;
     cursor at = {0, 0};
-    uint32_t length;
-    uint32_t records;
-    uint32_t larges;
+    measured m;
     fx_wbuf_half *half;
     uint64_t keep = p->has_puts ? fx_volume_reserve(flusher) : 0;
-    measure(engine, &at, FX_INLINE_GROUP_MAX, &length, &records, &larges);
-    if (next_entry(engine, &at, &half) == NULL && records > 0) {
-        return plan_inline(flusher, p, length, records, larges, keep);
+    measure(flusher->engine, at, FX_INLINE_GROUP_MAX, &m);
+    if (m.records > 0 && next_entry(flusher->engine, &m.end, &half) == NULL) {
+        return plan_inline(flusher, p, &m, keep);
     }
-    at = (cursor){0, 0};
-    while (next_entry(engine, &at, &half) != NULL) {
+    while (next_entry(flusher->engine, &at, &half) != NULL) {
         feox_status status = plan_packed(flusher, p, &at, keep);
         if (status != FEOX_OK) {
             return status;
@@ -449,7 +461,10 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     fx_space_settle(&flusher->space);
     fx_journal_advance(&flusher->journal, p->ring_block, p->entry_blocks);
     for (uint32_t i = 0; i < p->count; i++) {
-        sound = fx_segments_add(&flusher->segments, p->segments[i].segment) && sound;
+        if (!fx_segments_add(&flusher->segments, p->segments[i].segment)) {
+            fx_segment_destroy(p->segments[i].segment);
+            sound = false;
+        }
     }
     sound = clear_dead(flusher) && sound;
     fx_mem_free(flusher->dead_next);
@@ -464,7 +479,8 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     }
     fx_store_release(&flusher->durable_group, p->group);
     fx_add_relaxed(&flusher->figures.groups_written, (uint64_t)1);
-    if (!FX_CHECK(sound)) {
+    /* What was damaged is no longer live and may die again. */
+    if (!FX_CHECK(sound) && fx_load_relaxed(&flusher->corrupt_records) == 0) {
         return fx_volume_fail(flusher, FEOX_ERR_CORRUPT, 0,
                               "the segment table contradicts the records");
     }
@@ -495,7 +511,8 @@ feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
         return FEOX_OK;
     }
     status = make_plan(flusher, &p);
-    if (status == FEOX_ERR_SPACE && fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
+    if (status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher) &&
+        fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
         /* What is dead could be given back: once more. */
         fx_space_reclaim(&flusher->space, true);
         status = make_plan(flusher, &p);

@@ -86,6 +86,16 @@ feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx
     return FEOX_OK;
 }
 
+bool fx_space_take(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out) {
+    if (count + keep > space->extents.free_blocks ||
+        !fx_extents_reserve_nodes(&space->extents, space->outstanding + 2) ||
+        !fx_extents_allocate(&space->extents, count, out)) {
+        return false;
+    }
+    space->outstanding++;
+    return true;
+}
+
 static size_t waiting_extents(const fx_space *space) {
     size_t count = 0;
     for (const fx_space_batch *batch = space->waiting; batch != NULL; batch = batch->next) {

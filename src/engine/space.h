@@ -39,6 +39,8 @@ void fx_space_deinit(fx_space *space);
 /* Takes `count` blocks in one run, and leaves `keep` blocks free besides; grows the file if need be.
  * FEOX_ERR_SPACE, FEOX_ERR_MEMORY, FEOX_ERR_IO: nothing was taken. */
 feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out);
+/* The same from what is free now, without growing. */
+bool fx_space_take(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out);
 /* The extents taken since then are referenced by something durable now: they will not come back by
  * fx_space_undo. */
 void fx_space_settle(fx_space *space);

@@ -29,13 +29,15 @@ feox_status fx_volume_status(const fx_flusher *flusher) {
                         flusher->failure);
 }
 
+uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
+    const fx_segments *s = &flusher->segments;
+    uint64_t size = s->records > 0 ? s->record_bytes / s->records : 0;
+    return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
+}
+
 void fx_volume_publish(fx_flusher *flusher) {
     fx_volume_figures *figures = &flusher->figures;
-    uint64_t live = 0;
-    for (size_t i = 0; i < flusher->segments.count; i++) {
-        live += fx_segment_live_bytes(flusher->segments.items[i]);
-    }
-    live += (flusher->segments.large_blocks) * FX_BLOCK_SIZE;
+    uint64_t live = fx_volume_live_bytes(flusher);
     uint64_t free_blocks = flusher->space.extents.free_blocks + flusher->space.waiting_blocks;
     fx_store_relaxed(&figures->file_size, flusher->space.file_blocks * FX_BLOCK_SIZE);
     fx_store_relaxed(&figures->file_free, free_blocks * FX_BLOCK_SIZE);

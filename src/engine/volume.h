@@ -64,6 +64,8 @@ struct fx_flusher {
 feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what);
 /* FEOX_OK, or the sticky failure with its text set for the calling thread. */
 feox_status fx_volume_status(const fx_flusher *flusher);
+/* An estimate: bytes of current records and large values. Owner. O(1). */
+uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
 /* Brings the figures up to date. Owner. */
 void fx_volume_publish(fx_flusher *flusher);
 /* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
