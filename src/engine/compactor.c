@@ -223,9 +223,29 @@ static void undo(fx_flusher *flusher, work *w) {
     }
 }
 
-static int write_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
-    *root = flusher->root;
+static void write_copy(fx_flusher *flusher, const fx_superblock *root) {
+    fx_staging_slot *slot = fx_staging_acquire(&flusher->staging);
+    fx_superblock_encode(slot->buffer, root);
+    fx_staging_write(&flusher->staging, slot,
+                     root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+}
+
+/* The first copy makes the checkpoint count. The second says the same, so that later damage to either
+ * copy costs nothing; it may become durable with the next group. */
+int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root) {
     root->generation++;
+    write_copy(flusher, root);
+    int error = fx_staging_sync(&flusher->staging);
+    if (error == 0) {
+        root->generation++;
+        write_copy(flusher, root);
+        error = fx_staging_drain(&flusher->staging);
+    }
+    return error;
+}
+
+static void make_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
+    *root = flusher->root;
     root->flags = 0;
     root->journal_head = flusher->journal.next;
     root->group = fx_load_relaxed(&flusher->durable_group);
@@ -238,11 +258,6 @@ static int write_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
     if (!fx_random_bytes(&root->epoch, sizeof root->epoch)) {
         root->epoch = fx_format_seed(&root->id, root->generation ^ root->time_ns);
     }
-    fx_staging_slot *slot = fx_staging_acquire(&flusher->staging);
-    fx_superblock_encode(slot->buffer, root);
-    fx_staging_write(&flusher->staging, slot,
-                     root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
-    return fx_staging_sync(&flusher->staging);
 }
 
 /* The new superblock is durable. */
@@ -296,7 +311,8 @@ feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
         status = sticky != FEOX_OK ? sticky : status;
     } else {
         int error = fx_staging_sync(&flusher->staging);
-        error = error == 0 ? write_root(flusher, &w, &root) : error;
+        make_root(flusher, &w, &root);
+        error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
         if (error == 0) {
             switch_over(flusher, &w, &root);
             status = give_back(flusher);
