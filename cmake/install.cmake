@@ -1,13 +1,11 @@
-# What `cmake --install` puts in place: header, libraries, pkg-config files, CMake package, command.
+# What `cmake --install` puts in place: header, libraries, pkg-config files, CMake package. The
+# command is installed where it is built, in command.cmake.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(FILES ${PROJECT_SOURCE_DIR}/include/feox.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS feox_shared feox_static EXPORT feoxTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET feox)
-  install(TARGETS feox RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
 
 # The .pc files find their prefix from where they are, so that the tree can be moved.
 set(pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -3,10 +3,10 @@
  *
  * Offsets, sizes and buffers are multiples of FX_BLOCK_SIZE and aligned to it. Short transfers,
  * EINTR and EAGAIN are dealt with below the door. Results are 0 or -errno.
- * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC (and
- * after a failed WRITE) nothing is known of the writes it covered: every queue of the device is
- * dead, and every later operation, grow and shrink included, fails with the same error. It is never
- * retried into success. read() goes on.
+ * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC
+ * (and after a failed WRITE) nothing is known of the writes it covered: every queue of the device
+ * is dead, and every later operation, grow and shrink included, fails with the same error. It is
+ * never retried into success. read() goes on.
  * Threads: read, size from any thread; each queue belongs to one thread at a time, and whoever
  * submits reaps before it hands the queue on; grow, shrink and close belong to the owner of the
  * store. In a forked child only close is legal: it gives the descriptor back and leaves the rest.
@@ -39,8 +39,8 @@ typedef struct fx_dev_vtable {
     int (*read)(fx_dev *dev, uint64_t offset, void *buffer, size_t size);
     /* Real size of the file, bytes. */
     uint64_t (*size)(fx_dev *dev);
-    /* Extends the file to `size` with space really reserved (zeros), and makes that durable. -ENOSPC
-     * (device full, quota, or RLIMIT_FSIZE) leaves the old size. */
+    /* Extends the file to `size` with space really reserved (zeros), and makes that durable.
+     * -ENOSPC (device full, quota, or RLIMIT_FSIZE) leaves the old size. */
     int (*grow)(fx_dev *dev, uint64_t size);
     /* Cuts the file to `size`, durably. */
     int (*shrink)(fx_dev *dev, uint64_t size);
@@ -116,8 +116,8 @@ feox_status fx_dev_file_open(const fx_dev_open *how, fx_dev **dev_out);
  * then on the file is here to stay. `path` is that of the open. */
 feox_status fx_dev_file_sync_name(fx_dev *dev, const char *path);
 /* Closes instead of fx_dev_close when a new file could not be finished: before sync_name succeeded
- * it removes a file that the open made, and empties one that the open found empty. Any other file is
- * just closed. All queues are closed before. */
+ * it removes a file that the open made, and empties one that the open found empty. Any other file
+ * is just closed. All queues are closed before. */
 void fx_dev_file_discard(fx_dev *dev, const char *path);
 
 #endif

@@ -34,6 +34,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -199,6 +200,14 @@ static int fill(fx_dev_file *file, uint64_t from, uint64_t to) {
     return result;
 }
 
+/* False if the file system certainly has no room. Asked first, because an attempt would take all
+ * there is away from everybody (on tmpfs: the machine's memory) before it fails. */
+static bool may_fit(const fx_dev_file *file, uint64_t size) {
+    struct statvfs status;
+    return fstatvfs(file->fd, &status) != 0 || status.f_frsize == 0 ||
+           size / status.f_frsize <= status.f_bfree;
+}
+
 static int reserve(fx_dev_file *file, uint64_t from, uint64_t to) {
     while (from < to) {
         uint64_t piece = to - from < GROW_PIECE_SIZE ? to - from : GROW_PIECE_SIZE;
@@ -240,7 +249,7 @@ static int grow(fx_dev *dev, uint64_t size) {
     if (file->read_only) {
         return -EROFS;
     }
-    if (size > INT64_MAX || !within_limit(size)) {
+    if (size > INT64_MAX || !within_limit(size) || !may_fit(file, size - old_size)) {
         return -ENOSPC;
     }
     result = reserve(file, old_size, size);

@@ -1,5 +1,5 @@
-/* commit: the only way a change becomes visible: table, order, write buffer, deadlines, counts, all under
- * the shard's lock. `_locked`: the caller holds it.
+/* commit: the only way a change becomes visible: table, order, write buffer, deadlines, counts, all
+ * under the shard's lock. `_locked`: the caller holds it.
  *
  * A commit reserves everything that could fail first and then changes everything; a failed one
  * changed nothing.
@@ -45,17 +45,17 @@ feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t ha
 /* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
 feox_status fx_commit_relieve(fx_shard *shard);
 
-/* Replaces the value in memory of a clean record by its place on disk (eviction), or a missing one by
- * `block` (read back). Same version. False: not possible now. */
+/* Replaces the value in memory of a clean record by its place on disk (eviction), or a missing one
+ * by `block` (read back). Same version. False: not possible now. */
 bool fx_commit_evict_locked(fx_shard *shard, fx_record *record);
 bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *block);
 
 /* ---- For recovery, before anyone else is in ---- */
 
-/* A record that was found in the file at `location`: it becomes the key's if its version is at least
- * the one there; a tombstone removes it. *dead_out: the location that is dead by it: the replaced one's,
- * its own if it lost, 0: none. LARGE: `block` (a reference is taken) or NULL: stays on disk; PUT: the value is
- * kept in memory unless over the limit. */
+/* A record that was found in the file at `location`: it becomes the key's if its version is at
+ * least the one there; a tombstone removes it. *dead_out: the location that is dead by it: the
+ * replaced one's, its own if it lost, 0: none. LARGE: `block` (a reference is taken) or NULL: stays
+ * on disk; PUT: the value is kept in memory unless over the limit. */
 feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
                                 fx_block *block, uint64_t *dead_out);
 /* Builds the order. */

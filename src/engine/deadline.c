@@ -1,6 +1,6 @@
-/* deadline: why stale entries are left in. Taking one out of the middle would cost every update of such
- * a key a search; a stale one shows by its version, which no other record ever has, and goes when it
- * comes to the top or when the heap is full of them.
+/* deadline: why stale entries are left in. Taking one out of the middle would cost every update of
+ * such a key a search; a stale one shows by its version, which no other record ever has, and goes
+ * when it comes to the top or when the heap is full of them.
  */
 #include "engine/deadline.h"
 

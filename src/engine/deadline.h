@@ -1,5 +1,5 @@
-/* deadline: the keys of one shard that expire, soonest first: a binary heap whose entries may be stale.
- * The shard's lock is held for every call.
+/* deadline: the keys of one shard that expire, soonest first: a binary heap whose entries may be
+ * stale. The shard's lock is held for every call.
  */
 #ifndef FX_ENGINE_DEADLINE_H
 #define FX_ENGINE_DEADLINE_H

@@ -1,5 +1,5 @@
-/* engine: setting up and tearing down. Sizes follow the number of shards, and nothing big is touched
- * before it is used, so that an empty store stays small.
+/* engine: setting up and tearing down. Sizes follow the number of shards, and nothing big is
+ * touched before it is used, so that an empty store stays small.
  */
 #include "engine/engine.h"
 
@@ -26,6 +26,13 @@ static bool shard_init(fx_engine *engine, uint32_t index, uint64_t expected_keys
 
 static size_t shards_size(const fx_engine *engine) {
     return fx_round_up(engine->shard_count * sizeof(fx_shard), 4096);
+}
+
+/* What a store takes before it holds anything, and keeps. */
+static size_t fixed_cost(const fx_engine *engine) {
+    size_t pending = FX_PENDING_MAX * sizeof(uintptr_t) * engine->shard_count;
+    size_t merge = FX_PENDING_MAX * (sizeof(fx_skiplist_op) + sizeof(fx_record *));
+    return shards_size(engine) + (engine->ordered ? pending + merge : 0);
 }
 
 feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) {
@@ -66,6 +73,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
         fx_engine_deinit(engine);
         return FEOX_ERR_MEMORY;
     }
+    fx_slab_pool_charge(&engine->pool, (int64_t)fixed_cost(engine));
     return FEOX_OK;
 }
 

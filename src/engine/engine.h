@@ -1,7 +1,7 @@
 /* engine: what joins memory and disk: the shards, the order, the file. Plain state, no threads.
  *
- * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with a
- * shard lock held. Reads take none of them.
+ * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with
+ * a shard lock held. Reads take none of them.
  */
 #ifndef FX_ENGINE_ENGINE_H
 #define FX_ENGINE_ENGINE_H
@@ -48,6 +48,7 @@ typedef struct fx_shard {
     fx_limbo limbo;
     uint32_t pending_count; /* also read without the lock, relaxed: is there anything? */
     uint32_t merging_count; /* changes taken off the list and not yet in the order */
+    uint32_t pending_key_max; /* longest key on the list, bytes */
     uintptr_t *pending;     /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
     fx_deadline *deadlines; /* binary heap, soonest first */
     size_t deadline_count, deadline_capacity;

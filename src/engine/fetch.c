@@ -1,6 +1,6 @@
-/* fetch: small values are copied under the record's seqlock and need no pin. For a block the read is
- * repeated under a pin: a block that is reachable while pinned has not been released by its record yet, so
- * taking a reference is safe.
+/* fetch: small values are copied under the record's seqlock and need no pin. For a block the read
+ * is repeated under a pin: a block that is reachable while pinned has not been released by its
+ * record yet, so taking a reference is safe.
  */
 #include "engine/fetch.h"
 

@@ -5,8 +5,8 @@
 
 #include "engine/engine.h"
 
-/* What was found. A value of up to FX_INLINE_VALUE_MAX bytes may be in the caller's buffer; otherwise `block`
- * holds it, with a reference for the caller. */
+/* What was found. A value of up to FX_INLINE_VALUE_MAX bytes may be in the caller's buffer;
+ * otherwise `block` holds it, with a reference for the caller. */
 typedef struct fx_fetched {
     uint64_t version;
     uint64_t timestamp;
@@ -15,8 +15,8 @@ typedef struct fx_fetched {
     fx_block *block; /* NULL: the value is in the buffer */
 } fx_fetched;
 
-/* FEOX_OK, FEOX_NOT_FOUND, or a failure of the disk. `buffer` may be smaller than the value: it then
- * holds the beginning. In memory, small: two cache misses, no lock, nothing shared written. */
+/* FEOX_OK, FEOX_NOT_FOUND, or a failure of the disk. `buffer` may be smaller than the value: it
+ * then holds the beginning. In memory, small: two cache misses, no lock, nothing shared written. */
 feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                      void *buffer, size_t capacity, fx_fetched *out);
 /* The same without the value. */

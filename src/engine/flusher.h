@@ -11,8 +11,9 @@ typedef struct fx_flusher_options {
     uint64_t file_size_initial, file_size_limit;
 } fx_flusher_options;
 
-/* Makes a new store in an empty file, or recovers one into the engine. The device stays the caller's. On
- * failure *flusher_out is NULL. FEOX_ERR_NOT_FEOX, _NEWER, _CORRUPT leave the file untouched. */
+/* Makes a new store in an empty file, or recovers one into the engine. The device stays the
+ * caller's. On failure *flusher_out is NULL. FEOX_ERR_NOT_FEOX, _NEWER, _CORRUPT leave the file
+ * untouched. */
 feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_options *options,
                             fx_flusher **flusher_out);
 /* Flushes, writes a checkpoint, gives the free tail back, frees everything. FEOX_OK or why the last
@@ -26,8 +27,8 @@ feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns
 void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms);
 /* FEOX_OK, or what made the store read-only. Cheap; any thread. */
 feox_status fx_flusher_status(const fx_flusher *flusher);
-/* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another key or
- * version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
+/* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another
+ * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
 feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
                             size_t key_len, uint64_t version, fx_block **block_out);
 /* The last store time that the file knows. */

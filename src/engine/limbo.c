@@ -1,6 +1,6 @@
-/* limbo: a ring per shard instead of one for the store, so that adding takes no further lock. Stamps
- * need not rise strictly: the first item that is not old enough stops the reclaim, and waits longer than it
- * must at worst.
+/* limbo: a ring per shard instead of one for the store, so that adding takes no further lock.
+ * Stamps need not rise strictly: the first item that is not old enough stops the reclaim, and waits
+ * longer than it must at worst.
  */
 #include "engine/limbo.h"
 
@@ -75,5 +75,12 @@ void fx_limbo_reclaim(fx_limbo *limbo, fx_slab *slab, bool persistent, uint64_t 
         limbo->first = (limbo->first + 1) & (limbo->capacity - 1);
         limbo->count--;
         item_free(item, slab, persistent);
+    }
+}
+
+void fx_limbo_trim(fx_limbo *limbo) {
+    if (limbo->count == 0 && limbo->capacity > 64) {
+        fx_mem_free(limbo->items);
+        *limbo = (fx_limbo){0};
     }
 }

@@ -3,15 +3,16 @@
  *
  * O1 the changes of one key are merged in commit order: they are all on one shard's list, in order,
  *    and whoever drains a list applies it before another may (merge lock).
- * O2 a record on the list or in the skip list is not freed: what the merge unlinks goes to limbo with
- *    a stamp taken after it was unlinked, and is freed when no pinned reader can see it.
- * O3 changes taken off a list count as pending until they are in the skip list: merging_count is set
- *    before pending_count is cleared (release) and cleared (release) after the apply; a scan reads
- *    pending_count, then merging_count (both acquire).
+ * O2 a record on the list or in the skip list is not freed: what the merge unlinks goes to limbo
+ *    with a stamp taken after it was unlinked, and is freed when no pinned reader can see it.
+ * O3 changes taken off a list count as pending until they are in the skip list: merging_count is
+ *    set before pending_count is cleared (release) and cleared (release) after the apply; a scan
+ *    reads pending_count, then merging_count (both acquire).
  */
 #include "engine/order.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -20,21 +21,39 @@ void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop) {
     FX_ASSERT(shard->pending_count < FX_PENDING_MAX);
     shard->pending[shard->pending_count] = (uintptr_t)record | (drop ? 1u : 0u);
     fx_store_relaxed(&shard->pending_count, shard->pending_count + 1);
+    uint32_t key_len = fx_record_key_len(record);
+    if (key_len > shard->pending_key_max) {
+        shard->pending_key_max = key_len;
+    }
 }
 
-static feox_status merge_locked(fx_shard *shard) {
+/* Takes the first `count` changes off the list. */
+static void drain_locked(fx_shard *shard, uint32_t count) {
+    fx_skiplist_op *ops = shard->engine->merge_ops;
+    for (uint32_t i = 0; i < count; i++) {
+        ops[i].record = (fx_record *)(shard->pending[i] & ~(uintptr_t)1);
+        ops[i].drop = (shard->pending[i] & 1) != 0;
+    }
+    uint32_t rest = shard->pending_count - count;
+    memmove(shard->pending, shard->pending + count, rest * sizeof *shard->pending);
+    if (rest == 0) {
+        shard->pending_key_max = 0;
+    }
+    fx_store_relaxed(&shard->merging_count, count);
+    fx_store_release(&shard->pending_count, rest); /* O3 */
+}
+
+static feox_status merge_shard_locked(fx_shard *shard) {
     fx_engine *engine = shard->engine;
-    if (!fx_skiplist_reserve(engine->order, FX_PENDING_MAX)) {
+    fx_spinlock_lock(&shard->lock);
+    uint32_t count = shard->pending_count;
+    uint32_t key_max = shard->pending_key_max;
+    fx_spinlock_unlock(&shard->lock);
+    if (!fx_skiplist_reserve(engine->order, count, key_max)) {
         return FEOX_ERR_MEMORY;
     }
     fx_spinlock_lock(&shard->lock);
-    uint32_t count = shard->pending_count;
-    for (uint32_t i = 0; i < count; i++) {
-        engine->merge_ops[i].record = (fx_record *)(shard->pending[i] & ~(uintptr_t)1);
-        engine->merge_ops[i].drop = (shard->pending[i] & 1) != 0;
-    }
-    fx_store_relaxed(&shard->merging_count, count);
-    fx_store_release(&shard->pending_count, 0u); /* O3 */
+    drain_locked(shard, count); /* at least as many are there: only we take */
     fx_spinlock_unlock(&shard->lock);
 
     size_t unlinked = fx_skiplist_apply(engine->order, engine->merge_ops, count,
@@ -53,19 +72,24 @@ static feox_status merge_locked(fx_shard *shard) {
 
 feox_status fx_order_merge_shard(fx_shard *shard) {
     fx_mutex_lock(&shard->engine->merge_lock);
-    feox_status status = merge_locked(shard);
+    feox_status status = merge_shard_locked(shard);
     fx_mutex_unlock(&shard->engine->merge_lock);
     return status;
 }
 
-feox_status fx_order_merge(fx_engine *engine) {
+feox_status fx_order_merge_locked(fx_engine *engine) {
     feox_status status = FEOX_OK;
-    fx_mutex_lock(&engine->merge_lock);
     for (uint32_t i = 0; i < engine->shard_count && status == FEOX_OK; i++) {
         if (fx_load_relaxed(&engine->shards[i].pending_count) > 0) {
-            status = merge_locked(&engine->shards[i]);
+            status = merge_shard_locked(&engine->shards[i]);
         }
     }
+    return status;
+}
+
+feox_status fx_order_merge(fx_engine *engine) {
+    fx_mutex_lock(&engine->merge_lock);
+    feox_status status = fx_order_merge_locked(engine);
     fx_mutex_unlock(&engine->merge_lock);
     return status;
 }
@@ -83,8 +107,8 @@ bool fx_order_pending(const fx_engine *engine) {
 
 /* ---- Building from scratch ---- */
 
-/* A record with the eight bytes of its key that follow what all keys have in common, as a number that
- * sorts like them: most comparisons need no look at the record. */
+/* A record with the eight bytes of its key that follow what all keys have in common, as a number
+ * that sorts like them: most comparisons need no look at the record. */
 typedef struct sortable {
     uint64_t head;
     fx_record *record;

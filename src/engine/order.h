@@ -1,5 +1,6 @@
-/* order: keeps the skip list up with the commits. Commits leave their changes on their shard's pending
- * list; merging moves them over. A scan merges first, so it sees every insert that returned before.
+/* order: keeps the skip list up with the commits. Commits leave their changes on their shard's
+ * pending list; merging moves them over. A scan merges first, so it sees every insert that returned
+ * before.
  */
 #ifndef FX_ENGINE_ORDER_H
 #define FX_ENGINE_ORDER_H
@@ -11,6 +12,8 @@ void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop);
 /* Merges everything that was pending when the call began. Takes the merge lock and, one after the
  * other, the shards'. FEOX_ERR_MEMORY: some of it still waits. */
 feox_status fx_order_merge(fx_engine *engine);
+/* The same, the merge lock held. */
+feox_status fx_order_merge_locked(fx_engine *engine);
 /* Merges one shard. */
 feox_status fx_order_merge_shard(fx_shard *shard);
 /* Fills the empty order with `count` records in any order, each of another key; recovery. */

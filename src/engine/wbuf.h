@@ -1,13 +1,14 @@
 /* wbuf: the write-behind buffer of one shard: what its commits leave for the disk.
  *
- * Two halves: the open group's and, while a flush is under way, the one in flight. Everything here is
- * called with the shard's lock held, except reading the entries of the half in flight by the flusher
- * (their bytes and sizes no longer change; `record` does, under the lock).
+ * Two halves: the open group's and, while a flush is under way, the one in flight. Everything here
+ * is called with the shard's lock held, except reading the entries of the half in flight by the
+ * flusher (their bytes and sizes no longer change; `record` does, under the lock).
  *
  * A record's location (record.h) is one of
- *     0                                      the record is not in any group: memory only
- *     FX_LOCATION_DIRTY | half << 62 | index  it waits in that half of its shard's wbuf as entry `index`
- *     anything else                          byte offset / 8 of its durable disk record
+ *     0                                       the record is not in any group: memory only
+ *     FX_LOCATION_DIRTY | half << 62 | index  it waits in that half of its shard's wbuf, as that
+ *                                             entry
+ *     anything else                           byte offset / 8 of its durable disk record
  *
  * A commit of a key whose newest version waits in the open half replaces that entry: of several
  * versions in one group one is written. Bounded: past FX_WBUF_SIZE_MAX fx_wbuf_full() says so and
@@ -36,7 +37,7 @@ typedef struct fx_wbuf_entry {
     uint32_t offset;       /* of the encoded disk record in bytes; multiple of 8 */
     uint32_t size;         /* of it, multiple of 8; 0: superseded, nothing to write */
     uint32_t kind;         /* fx_entry_kind */
-    bool predecessor;      /* an earlier version may be on disk or in flight: a delete must say so */
+    bool predecessor;      /* an earlier version may be on disk or in flight: deletes say so */
 } fx_wbuf_entry;
 
 typedef struct fx_wbuf_half {
@@ -58,11 +59,11 @@ typedef struct fx_wbuf {
 void fx_wbuf_init(fx_wbuf *wbuf);
 void fx_wbuf_deinit(fx_wbuf *wbuf);
 
-/* Makes room for one entry of this key and value size, so that the put or delete that follows cannot
- * fail. False: no memory. */
+/* Makes room for one entry of this key and value size, so that the put or delete that follows
+ * cannot fail. False: no memory. */
 bool fx_wbuf_reserve(fx_wbuf *wbuf, size_t key_len, size_t value_len);
-/* Leaves `entry` (PUT or LARGE) for the open group. `location` is that of the version it replaces (0:
- * none); sets the location of `record`. LARGE: takes a reference to `block`. */
+/* Leaves `entry` (PUT or LARGE) for the open group. `location` is that of the version it replaces
+ * (0: none); sets the location of `record`. LARGE: takes a reference to `block`. */
 void fx_wbuf_put(fx_wbuf *wbuf, const fx_entry *entry, fx_record *record, fx_block *block,
                  uint64_t location, uint64_t now_ns);
 /* The key of `entry` is deleted; `location` as above. Writes no tombstone if nothing of the key can
@@ -75,20 +76,22 @@ bool fx_wbuf_full(const fx_wbuf *wbuf);
 /* Bytes waiting in both halves. */
 uint64_t fx_wbuf_waiting(const fx_wbuf *wbuf);
 
-/* Flusher, all shards locked: the open half becomes the one in flight and the other opens, empty. */
+/* Flusher, all shards locked: the open half becomes the one in flight and the other opens,
+ * empty. */
 void fx_wbuf_cut(fx_wbuf *wbuf);
 /* Flusher, shard locked: the half in flight is done with; drops block references. Keeps capacity up
  * to a bound. */
 void fx_wbuf_recycle(fx_wbuf *wbuf);
-/* Flusher, shard locked: nothing of the half in flight was written: its entries go back before those
- * of the open half, as if it had never been cut, and it is empty. False: no memory, all is as it was. */
+/* Flusher, shard locked: nothing of the half in flight was written: its entries go back before
+ * those of the open half, as if it had never been cut, and it is empty. False: no memory, all is as
+ * it was. */
 bool fx_wbuf_uncut(fx_wbuf *wbuf);
 /* The half in flight. */
 static inline fx_wbuf_half *fx_wbuf_flight(fx_wbuf *wbuf) {
     return &wbuf->halves[wbuf->open ^ 1u];
 }
-/* Every structure holds together: sizes, offsets, counts, and the records' locations point back. NULL:
- * sound; else what is wrong. */
+/* Every structure holds together: sizes, offsets, counts, and the records' locations point back.
+ * NULL: sound; else what is wrong. */
 const char *fx_wbuf_check(const fx_wbuf *wbuf);
 
 #endif

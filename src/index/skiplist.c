@@ -201,7 +201,8 @@ static void spread_parent(const spread *plan, fx_skip_node *parent, unsigned fir
     }
 }
 
-/* Turns `from` children of `parent` into `to`. The parent has room, nodes and fences are reserved. */
+/* Turns `from` children of `parent` into `to`. The parent has room, nodes and fences are
+ * reserved. */
 static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned first, unsigned from,
                             unsigned to, bool append) {
     spread plan;

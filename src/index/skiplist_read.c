@@ -1,5 +1,6 @@
 /* skiplist_read: searching, and the windows that readers take. Why it is right without a lock:
- * optimistic lock coupling (Leis, Haubenschild, Neumann 2019; seqlocks with atomic data: Boehm 2012).
+ * optimistic lock coupling (Leis, Haubenschild, Neumann 2019; seqlocks with atomic data: Boehm
+ * 2012).
  *
  * Ordering
  *   R1 A reader loads a node's seq (acquire), its words (acquire), and its seq again. The writer
@@ -9,10 +10,12 @@
  *   R2 Coupling: the child's seq is loaded before the parent is validated. If the parent is sound,
  *      then the child covered the key at the moment its seq was read; whatever the child then shows
  *      under this seq lies between fences that enclose the key. The root's parent is list->root.
- *      The same holds for a neighbour in the place of the child: so leaves are chained in one moment.
+ *      The same holds for a neighbour in the place of the child: so leaves are chained in one
+ *      moment.
  *   R3 No item is followed before its node was validated: a reused node may hold the other kind.
- *      A record that a sound node held was in the list after the reader was pinned, so its key stays
- *      as it is until the reader unpins. Its key was written before the release store of the item.
+ *      A record that a sound node held was in the list after the reader was pinned, so its key
+ *      stays as it is until the reader unpins. Its key was written before the release store of the
+ *      item.
  *   R4 Fences are reached through a child that may change meanwhile. They are type-stable, read by
  *      acquire loads and bounded by their capacity; the bytes count only if the parent, which the
  *      writer enters before it touches a fence of its children, is sound afterwards.

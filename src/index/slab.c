@@ -3,7 +3,8 @@
  * S1 the address range of a span keeps its slot size and its shard until the store closes.
  * S2 live + free slots + never used slots = capacity; a span is on `partial` iff live < capacity.
  * S3 the link of a free slot never lies where a racing reader looks for state or meta.
- * S4 pool->used counts the pages of a span up to its highest slot ever used since it was last empty.
+ * S4 pool->used counts the pages of a span up to its highest slot ever used since it was last
+ *    empty.
  */
 #include "index/slab.h"
 
@@ -32,7 +33,7 @@ struct fx_span {
 
 struct fx_chunk {
     fx_chunk *next;
-    fx_span spans[UNITS]; /* descriptor of the span that starts at this unit; unit 0 is the header */
+    fx_span spans[UNITS]; /* of the span that starts at this unit; unit 0 is the header */
     uint8_t first_unit[UNITS];
 };
 

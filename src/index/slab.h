@@ -1,8 +1,8 @@
 /* slab: slots for records, in sizes that never change place.
  *
- * A store has one pool of 2 MiB chunks; a chunk is cut into spans; a span holds slots of one size and
- * belongs to one shard for ever. So a late reader of a freed slot still reads a slot of that size, and
- * an empty span gives its memory back to the system and reads as zeros (state 0: dead).
+ * A store has one pool of 2 MiB chunks; a chunk is cut into spans; a span holds slots of one size
+ * and belongs to one shard for ever. So a late reader of a freed slot still reads a slot of that
+ * size, and an empty span gives its memory back to the system and reads as zeros (state 0: dead).
  *
  *   chunk  | header: 32 span descriptors (4 KiB, rest of 64 KiB unused) | span | span | ...
  *

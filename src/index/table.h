@@ -1,5 +1,5 @@
-/* table: where each key of one shard is. Extendible hashing (Fagin et al. 1979) over segments of cache-line
- * buckets, so growth moves one segment at a time.
+/* table: where each key of one shard is. Extendible hashing (Fagin et al. 1979) over segments of
+ * cache-line buckets, so growth moves one segment at a time.
  *
  *   hash   63..56 shard | 55.. directory, from the top | 31..16 tag | 8..0 bucket
  *   bucket 64 bytes: 7 slots of {tag 16, record pointer 48}, overflow index, CLOCK bits
@@ -38,8 +38,7 @@ typedef struct fx_table {
     uint64_t count;
     fx_slab_pool *pool;      /* charged for memory */
     const fx_hash_key *hash_key;
-    fx_segment *retired;     /* outgrown small segments, kept for late readers */
-    fx_segment *spare;       /* full-size segments ready for use */
+    fx_segment *spare; /* segments out of use; late readers may still look at them */
     fx_directory *old_directories;
     uint32_t hand_segment, hand_bucket; /* CLOCK */
 } fx_table;

@@ -1,5 +1,5 @@
-/* options: the rule of openat2 and clone3: a later struct is fine as long as what we do not know of it
- * is zero, that is, not asked for.
+/* options: the rule of openat2 and clone3: a later struct is fine as long as what we do not know of
+ * it is zero, that is, not asked for.
  */
 #include "store/options.h"
 

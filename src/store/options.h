@@ -8,8 +8,8 @@
 
 #include "feox.h"
 
-/* Copies a caller's sized struct over `known` (of `known_size` bytes, defaults filled in). A size of 0 means the
- * first version's. False: it says more than this version knows. */
+/* Copies a caller's sized struct over `known` (of `known_size` bytes, defaults filled in). A size
+ * of 0 means the first version's. False: it says more than this version knows. */
 bool fx_struct_read(void *known, size_t known_size, const void *given);
 /* Copies as much of `known` to the caller's struct as that has room for; its struct_size stays. */
 void fx_struct_write(void *given, const void *known, size_t known_size);

@@ -1,5 +1,5 @@
-/* patch: JSON calls. The work on the text is done outside the lock on a copy, and written if the version
- * is still the one that was read; otherwise everything is done again on the new text.
+/* patch: JSON calls. The work on the text is done outside the lock on a copy, and written if the
+ * version is still the one that was read; otherwise everything is done again on the new text.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* scan: cursors and range queries. A cursor reads the order one window at a time: pinned, it copies the keys
- * of a window and remembers where the records were; unpinned, it hands them out. A remembered record that is
- * alive and has the key is the key's record (there is never another alive one), so its value is read from
- * there; otherwise the key is looked up, and skipped if it is gone.
+/* scan: cursors and range queries. A cursor reads the order one window at a time: pinned, it copies
+ * the keys of a window and remembers where the records were; unpinned, it hands them out. A
+ * remembered record that is alive and has the key is the key's record (there is never another alive
+ * one), so its value is read from there; otherwise the key is looked up, and skipped if it is gone.
  */
 #include <string.h>
 

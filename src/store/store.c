@@ -1,7 +1,8 @@
 /* store: open, close, and what every call begins with.
  *
- * The store's clock is the wall clock at open plus a monotonic clock: it neither jumps nor goes back while the
- * store is open, and over a reopening it is at least what it was when the file was last written.
+ * The store's clock is the wall clock at open plus a monotonic clock: it neither jumps nor goes
+ * back while the store is open, and over a reopening it is at least what it was when the file was
+ * last written.
  */
 #define _GNU_SOURCE
 #include "store/store.h"

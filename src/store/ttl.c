@@ -1,4 +1,5 @@
-/* ttl: a new time to live is a new version of the same value, so that it is as durable as a write. */
+/* ttl: a new time to live is a new version of the same value, so that it is as durable as a
+ * write. */
 #include "store/ttl.h"
 
 #include <string.h>

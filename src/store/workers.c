@@ -1,5 +1,5 @@
-/* workers: a plain timed wait, no queue: what is to be done is seen from the state. A late wake-up makes work
- * later, never wrong; writers who cannot wait do the step themselves.
+/* workers: a plain timed wait, no queue: what is to be done is seen from the state. A late wake-up
+ * makes work later, never wrong; writers who cannot wait do the step themselves.
  */
 #define _GNU_SOURCE
 #include "store/workers.h"

@@ -1,5 +1,5 @@
-/* workers: the only threads of the library: loops around the engine's steps. One per store: it sweeps expired keys,
- * merges, frees, and for a file writes what has waited long enough.
+/* workers: the only threads of the library: loops around the engine's steps. One per store: it
+ * sweeps expired keys, merges, frees, and for a file writes what has waited long enough.
  */
 #ifndef FX_STORE_WORKERS_H
 #define FX_STORE_WORKERS_H

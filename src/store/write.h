@@ -1,5 +1,5 @@
-/* write: the one way in which public calls change a key: lock, look, decide, commit, unlock, wait if it must be
- * durable. Private to store/.
+/* write: the one way in which public calls change a key: lock, look, decide, commit, unlock, wait
+ * if it must be durable. Private to store/.
  */
 #ifndef FX_STORE_WRITE_H
 #define FX_STORE_WRITE_H
@@ -9,8 +9,9 @@
 
 typedef struct fx_writing fx_writing;
 
-/* Looks at the key's live record (NULL: none) under the lock and fills value, value_len or block, and
- * expiry_ns of `change` (which it finds as after fx_write_run's defaults). FEOX_OK: commit that. */
+/* Looks at the key's live record (NULL: none) under the lock and fills value, value_len or block,
+ * and expiry_ns of `change` (which it finds as after fx_write_run's defaults). FEOX_OK: commit
+ * that. */
 typedef feox_status (*fx_decide)(fx_writing *w, fx_record *live, fx_change *change);
 
 struct fx_writing {

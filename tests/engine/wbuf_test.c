@@ -1,6 +1,6 @@
-/* wbuf against a model: random puts, deletes, cuts, recycles and uncuts over a few keys. After every
- * flush the model applies what the half in flight would write, and must then hold what the commits
- * left when it was cut; nothing may be deleted on disk without a tombstone. */
+/* wbuf against a model: random puts, deletes, cuts, recycles and uncuts over a few keys. After
+ * every flush the model applies what the half in flight would write, and must then hold what the
+ * commits left when it was cut; nothing may be deleted on disk without a tombstone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
