@@ -204,6 +204,15 @@ typedef struct question {
     bool mark;
 } question;
 
+/* A record of another key was read behind `value`, found at `slot`: is it there because its hash has
+ * the same tag? Otherwise the slot was overtaken: its record was freed and used again for another key
+ * before it was read, and the slot holds something else by now. It is a collision if the slot still
+ * holds the record and, after that, the record is still in the life that was read. */
+static bool is_collision(const uint64_t *slot, uint64_t value, const fx_record_view *view) {
+    return fx_load_acquire(slot) == value &&
+           fx_load_acquire(&slot_record(value)->state) == view->version << 2;
+}
+
 static inline pass_result read_chain(fx_segment *segment, const question *q,
                                      fx_record_view *view_out) {
     fx_bucket *bucket = bucket_of(segment, q->hash);
@@ -216,6 +225,9 @@ static inline pass_result read_chain(fx_segment *segment, const question *q,
             fx_read_result result = fx_record_read(slot_record(slot), q->persistent, q->key,
                                                    q->key_len, q->buffer, q->capacity, view_out);
             if (result == FX_READ_RETRY) {
+                return PASS_RETRY;
+            }
+            if (result == FX_READ_OTHER_KEY && !is_collision(&bucket->slots[i], slot, view_out)) {
                 return PASS_RETRY;
             }
             if (result == FX_READ_OK) {
