@@ -42,8 +42,8 @@ typedef struct fx_journal_entry {
 uint32_t fx_journal_inline_offset(uint32_t segment_count);
 /* Blocks of an entry; inline_length 0: no inline image. */
 uint64_t fx_journal_blocks(uint32_t segment_count, uint32_t inline_length);
-/* Writes the header, then each segment's item, then the checksum over both. The inline image, if any,
- * may be filled in at any time. */
+/* Writes the header, then each segment's item, then the checksum over both. The inline image, if
+ * any, may be filled in at any time. */
 void fx_journal_begin(uint8_t *to, const fx_store_id *id, const fx_journal_entry *entry);
 void fx_journal_set_segment(uint8_t *to, uint32_t i, const fx_journal_segment *segment);
 void fx_journal_seal(uint8_t *to, const fx_store_id *id);

@@ -14,8 +14,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* How much a walk through a damaged segment may sum in search of the next record: hostile bytes could
- * otherwise make it quadratic. */
+/* How much a walk through a damaged segment may sum in search of the next record: hostile bytes
+ * could otherwise make it quadratic. */
 #define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
 
 fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,

@@ -1,3 +1,4 @@
+/* check_disk: the file against the tables, by way of the volume that owns it. */
 #include "engine/check_disk.h"
 
 feox_status fx_check_disk(fx_flusher *flusher, fx_check_sink *sink) {

@@ -4,8 +4,8 @@
  * it, everything where it is now.
  *
  * Invariants:
- *   C1 nothing that the current checkpoint or its journal mentions is overwritten or freed before the
- *      next superblock is durable, nor before the reads that had begun by then are over (I4).
+ *   C1 nothing that the current checkpoint or its journal mentions is overwritten or freed before
+ *      the next superblock is durable, nor before the reads that had begun by then are over (I4).
  *   C2 live bits do not change during a checkpoint: only finished groups change them.
  *   C3 records in the ring are moved out of it, whole: the ring is empty after a checkpoint.
  *
@@ -230,8 +230,8 @@ static void write_copy(fx_flusher *flusher, const fx_superblock *root) {
                      root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
 }
 
-/* The first copy makes the checkpoint count. The second says the same, so that later damage to either
- * copy costs nothing; it may become durable with the next group. */
+/* The first copy makes the checkpoint count. The second says the same, so that later damage to
+ * either copy costs nothing; it may become durable with the next group. */
 int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root) {
     root->generation++;
     write_copy(flusher, root);

@@ -20,8 +20,8 @@ bool fx_compactor_can_free(const fx_flusher *flusher);
  * flushes of the device. */
 feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact);
 
-/* Writes both copies of the superblock and counts its generation up; when this returns, the new one is
- * durable. 0 or -errno. */
+/* Writes both copies of the superblock and counts its generation up; when this returns, the new one
+ * is durable. 0 or -errno. */
 int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root);
 
 #endif

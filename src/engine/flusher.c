@@ -1,7 +1,7 @@
 /* flusher: why this way. There is no flusher thread that writers hand their work to: whoever needs
- * durability first takes the ownership of the volume and writes the whole open group itself; who comes
- * later waits for that group or leads the next. A hand-over to another thread would cost more than the
- * write. Background work is the same, called from a timer.
+ * durability first takes the ownership of the volume and writes the whole open group itself; who
+ * comes later waits for that group or leads the next. A hand-over to another thread would cost more
+ * than the write. Background work is the same, called from a timer.
  *
  * Ordering: durable_group is stored with release after the group's SYNC and after its records have
  * their places; a waiter's acquire load therefore sees both.

@@ -1,7 +1,7 @@
 /* group: why this way. All that can fail for want of space or memory comes first (plan); then the
- * segments, the large values and the journal entry are written in any order, and one SYNC makes them
- * durable together: the entry's checksums let recovery see whether everything arrived. Only then do
- * records get their places on disk (finish).
+ * segments, the large values and the journal entry are written in any order, and one SYNC makes
+ * them durable together: the entry's checksums let recovery see whether everything arrived. Only
+ * then do records get their places on disk (finish).
  *
  * Invariants:
  *   G1 one group is in flight at most; the half in flight of every write buffer is empty outside
@@ -194,8 +194,8 @@ static feox_status plan_records(fx_flusher *flusher, plan *p, planned *item, uin
     return FEOX_OK;
 }
 
-/* A place for the entries from `at` on, as many as a segment holds, or fewer where the free runs are
- * short: down to PIECE_MIN rather than making the file grow, below that rather than failing. */
+/* A place for the entries from `at` on, as many as a segment holds, or fewer where the free runs
+ * are short: down to PIECE_MIN rather than making the file grow, below that rather than failing. */
 static feox_status plan_place(fx_flusher *flusher, cursor at, uint64_t keep, measured *out,
                               fx_extent *extent_out) {
     for (uint32_t max = FX_SEGMENT_SIZE_MAX; max >= PIECE_MIN; max /= 2) {

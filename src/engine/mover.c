@@ -1,10 +1,10 @@
 /* mover: why this way. Moved bytes go to segments that only the new checkpoint mentions, beside the
  * groups: no version changes, no group is needed, and it works while a group waits for space.
  *
- * Invariant M1: after fx_mover_tell no location in the table, in a write buffer or in dead_next is an
- * old place. Records first, then the buffers: a commit in between has read the new place from its
- * record, one before left the old place in its buffer, where it is still found. Nothing is flushed in
- * between, since flushing takes the ownership that the caller has.
+ * Invariant M1: after fx_mover_tell no location in the table, in a write buffer or in dead_next is
+ * an old place. Records first, then the buffers: a commit in between has read the new place from
+ * its record, one before left the old place in its buffer, where it is still found. Nothing is
+ * flushed in between, since flushing takes the ownership that the caller has.
  */
 #include "engine/mover.h"
 

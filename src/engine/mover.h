@@ -1,5 +1,5 @@
-/* mover: copies live records out of some segments into fresh ones, as part of a checkpoint, and tells
- * everyone who knows the old places. Owner of the volume only.
+/* mover: copies live records out of some segments into fresh ones, as part of a checkpoint, and
+ * tells everyone who knows the old places. Owner of the volume only.
  *
  * Life: zeroed -> fx_mover_take for each segment -> fx_mover_close -> (checkpoint written: the new
  * segments are in `images`) -> fx_mover_tell, or fx_mover_undo -> fx_mover_deinit.
@@ -38,7 +38,8 @@ typedef struct fx_mover {
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_segment *segment);
 /* Gives the last image its place too. The writes of all of them are submitted. */
 feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);
-/* The new places are durable: records, write buffers and dead_next learn of them. Takes no memory. */
+/* The new places are durable: records, write buffers and dead_next learn of them. Takes no
+ * memory. */
 void fx_mover_tell(fx_flusher *flusher, fx_mover *mover);
 /* Gives the new places back. Nothing may be under way. */
 void fx_mover_undo(fx_flusher *flusher, fx_mover *mover);

@@ -1,18 +1,22 @@
-/* recover: why this way. The newest superblock names a checkpoint; the checkpoint says which records
- * were live then; the journal's entries say, in order, what became durable since. A newer version of a
- * key makes an older place dead, a tombstone too, exactly as it was when the store was running.
+/* recover: why this way. The newest superblock names a checkpoint; the checkpoint says which
+ * records were live then; the journal's entries say, in order, what became durable since. A newer
+ * version of a key makes an older place dead, a tombstone too, exactly as it was when the store was
+ * running.
  *
- * The last entry may be of a group whose write a crash cut short: it counts only if everything it names
- * verifies, large values included. Every other one is vouched for by its successor, which was written
- * after it was durable; if it does not verify, that is damage, and what is sound of it is kept.
+ * The last entry may be of a group whose write a crash cut short: it counts only if everything it
+ * names verifies, large values included. Every other one is vouched for by its successor, which was
+ * written after it was durable; if it does not verify, that is damage, and what is sound of it is
+ * kept.
  *
  * A new file is made so that a crash at any point leaves one that opens again: first two blocks of
  * zeros (two zero blocks and nothing else count as an empty file), then a superblock that says
- * UNFINISHED, then the ring, then the real superblock. Nothing else that is not ours is ever written.
+ * UNFINISHED, then the ring, then the real superblock. Nothing else that is not ours is ever
+ * written.
  *
  * Invariants:
  *   R1 nothing is written before the whole file is read and found sound enough to go on.
- *   R2 after a torn tail nothing is written with the old epoch: a checkpoint with a new one comes first.
+ *   R2 after a torn tail nothing is written with the old epoch: a checkpoint with a new one comes
+ *      first.
  *   R3 every number from the file is checked against the file's real size before it is used.
  */
 #include "engine/recover.h"
@@ -115,7 +119,8 @@ static feox_status create_file(recovery *r, const fx_flusher_options *options) {
 
 /* ---- Reading ---- */
 
-/* Reads what can be read; blocks that the device does not give are zeros, and found damaged later. */
+/* Reads what can be read; blocks that the device does not give are zeros, and found damaged
+ * later. */
 static void read_tolerant(fx_flusher *flusher, uint64_t offset, uint8_t *buffer, size_t size) {
     if (fx_volume_read(flusher, offset, buffer, size) == 0) {
         return;

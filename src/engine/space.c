@@ -72,7 +72,8 @@ feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx
         }
     }
     if (!fx_extents_allocate(&space->extents, count, out)) {
-        /* Enough is free, and not in one piece: lengthen the free run at the end, if there is one. */
+        /* Enough is free, and not in one piece: lengthen the free run at the end, if there is
+         * one. */
         uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
         feox_status status = grow_to(space, tail + count);
         if (status != FEOX_OK) {

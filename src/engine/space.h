@@ -1,10 +1,11 @@
 /* space: the blocks of the file: what is free, growing, and what waits to become free. Belongs to
  * whoever leads the flusher.
  *
- * An extent goes through: free -> allocated (fx_space_allocate) -> referenced by something durable ->
- * dead, and still referenced by the current checkpoint or its journal -> no longer referenced once
- * the next checkpoint is durable (fx_space_retire) -> free when the disk reads that had begun before
- * are over (fx_space_reclaim). One that was never referenced goes back at once (fx_space_undo).
+ * An extent goes through: free -> allocated (fx_space_allocate) -> referenced by something durable
+ * -> dead, and still referenced by the current checkpoint or its journal -> no longer referenced
+ * once the next checkpoint is durable (fx_space_retire) -> free when the disk reads that had begun
+ * before are over (fx_space_reclaim). One that was never referenced goes back at once
+ * (fx_space_undo).
  */
 #ifndef FX_ENGINE_SPACE_H
 #define FX_ENGINE_SPACE_H
@@ -36,8 +37,8 @@ void fx_space_init(fx_space *space, fx_dev *dev, fx_epoch *readers, uint64_t fil
                    uint64_t limit_bytes);
 void fx_space_deinit(fx_space *space);
 
-/* Takes `count` blocks in one run, and leaves `keep` blocks free besides; grows the file if need be.
- * FEOX_ERR_SPACE, FEOX_ERR_MEMORY, FEOX_ERR_IO: nothing was taken. */
+/* Takes `count` blocks in one run, and leaves `keep` blocks free besides; grows the file if need
+ * be. FEOX_ERR_SPACE, FEOX_ERR_MEMORY, FEOX_ERR_IO: nothing was taken. */
 feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out);
 /* The same from what is free now, without growing. */
 bool fx_space_take(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out);

@@ -30,7 +30,8 @@ void fx_staging_deinit(fx_staging *staging);
 fx_staging_slot *fx_staging_acquire(fx_staging *staging);
 /* Writes the first `size` bytes of the slot's buffer. */
 void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offset, size_t size);
-/* Writes `size` bytes from anywhere, through the buffers; the last block is filled up with zeros. */
+/* Writes `size` bytes from anywhere, through the buffers; the last block is filled up with
+ * zeros. */
 void fx_staging_copy(fx_staging *staging, uint64_t offset, const uint8_t *bytes, size_t size);
 /* Waits for all writes. 0, or -errno of the first that failed. */
 int fx_staging_drain(fx_staging *staging);

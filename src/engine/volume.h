@@ -63,7 +63,8 @@ struct fx_flusher {
 /* Waits for the ownership of the volume; gives it up and wakes who waits. */
 void fx_flusher_enter(fx_flusher *flusher);
 void fx_flusher_leave(fx_flusher *flusher);
-/* Makes the store read-only for good; the first failure counts. Returns it as the caller's status. */
+/* Makes the store read-only for good; the first failure counts. Returns it as the caller's
+ * status. */
 feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what);
 /* FEOX_OK, or the sticky failure with its text set for the calling thread. */
 feox_status fx_volume_status(const fx_flusher *flusher);
