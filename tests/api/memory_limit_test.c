@@ -1,4 +1,5 @@
-/* memory_limit: a memory-only store refuses writes, a file store drops values and reads them back. */
+/* memory_limit: a memory-only store refuses writes, a file store drops values and reads them
+ * back. */
 #define _GNU_SOURCE
 #include "support/kit.h"
 

@@ -1,0 +1,96 @@
+/* report: stat and check. */
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/out.h"
+
+typedef struct stat_line {
+    const char *name;
+    uint64_t number;
+} stat_line;
+
+static void print_statistics(const fx_cli_args *args, const feox_statistics *s) {
+    const stat_line lines[] = {{"keys", s->keys},
+                               {"memory_used", s->memory_used},
+                               {"memory_limit", s->memory_limit},
+                               {"file_size", s->file_size},
+                               {"file_free", s->file_free},
+                               {"file_live", s->file_live},
+                               {"inserts", s->inserts},
+                               {"updates", s->updates},
+                               {"deletes", s->deletes},
+                               {"expirations", s->expirations},
+                               {"evictions", s->evictions},
+                               {"disk_reads", s->disk_reads},
+                               {"disk_read_bytes", s->disk_read_bytes},
+                               {"disk_write_bytes", s->disk_write_bytes},
+                               {"groups_written", s->groups_written},
+                               {"checkpoints", s->checkpoints},
+                               {"window_bytes", s->window_bytes},
+                               {"window_age_ms", s->window_age_ms},
+                               {"corrupt_records", s->corrupt_records}};
+    bool json = FX_CLI_HAS(args, JSON);
+    fx_cli_out_text(json ? "{" : "");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        fx_cli_out_text(json ? "\"" : "");
+        fx_cli_out_text(lines[i].name);
+        fx_cli_out_text(json ? "\":" : " ");
+        for (size_t width = strlen(lines[i].name); !json && width < 18; width++) {
+            fx_cli_out_text(" ");
+        }
+        fx_cli_out_number(lines[i].number);
+        fx_cli_out_text(json ? "," : "\n");
+    }
+    fx_cli_out_text(json ? "\"io_error\":" : "io_error           ");
+    fx_cli_out_signed(s->io_error);
+    fx_cli_out_text(json ? "}\n" : "\n");
+}
+
+int fx_cli_run_stat(const fx_cli_args *args) {
+    feox_store *store = NULL;
+    feox_statistics statistics;
+    int status = fx_cli_store_open(args, FX_CLI_READ, &store);
+    if (status == 0) {
+        feox_statistics_init(&statistics);
+        status = fx_cli_status(feox_stats(store, &statistics), args->file, strlen(args->file));
+        if (status == 0) {
+            print_statistics(args, &statistics);
+        }
+        status = fx_cli_store_close(args, store, status);
+    }
+    return status;
+}
+
+static void print_problem(void *context, const char *text) {
+    (void)context;
+    fx_cli_out_text(text);
+    fx_cli_out_text("\n");
+}
+
+int fx_cli_run_check(const fx_cli_args *args) {
+    feox_store *store = NULL;
+    feox_check_report report;
+    int status = fx_cli_store_open(args, FX_CLI_READ, &store);
+    if (status != 0) {
+        return status;
+    }
+    feox_check_report_init(&report);
+    feox_status checked = feox_check(store, &report, print_problem, NULL);
+    if (checked == FEOX_OK || checked == FEOX_ERR_CORRUPT) {
+        fx_cli_out_number(report.keys_checked);
+        fx_cli_out_text(" keys checked, ");
+        fx_cli_out_number(report.records_damaged);
+        fx_cli_out_text(" records damaged, ");
+        fx_cli_out_number(report.blocks_damaged);
+        fx_cli_out_text(" blocks damaged, ");
+        fx_cli_out_number(report.problems);
+        fx_cli_out_text(" problems\n");
+    }
+    if (checked == FEOX_ERR_CORRUPT || (checked == FEOX_OK && report.problems > 0)) {
+        status = fx_cli_fail("%s: the check found %llu problems", args->file,
+                             (unsigned long long)report.problems);
+    } else {
+        status = fx_cli_status(checked, args->file, strlen(args->file));
+    }
+    return fx_cli_store_close(args, store, status);
+}
