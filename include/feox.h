@@ -17,8 +17,8 @@
  *            named there). Out-parameters are set to zero or NULL before anything else happens.
  *            Out-parameters called "may be NULL" may be NULL; the others must not be.
  * STRUCTS    Those that begin with struct_size are filled by their _init function first. Zero in
- *            any member means "the default"; a struct_size of 0 that of version 1.0. A struct from a
- *            later version is accepted if what this version does not know of it is zero.
+ *            any member means "the default"; a struct_size of 0 that of version 1.0. A struct from
+ *            a later version is accepted if what this version does not know of it is zero.
  * UNITS      In the name: _ms milliseconds, _ns nanoseconds, _len and _size bytes.
  */
 #ifndef FEOX_H

@@ -14,6 +14,10 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+/* How much a walk through a damaged segment may sum in search of the next record: hostile bytes could
+ * otherwise make it quadratic. */
+#define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
+
 fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
                               uint64_t group, uint32_t record_count, uint32_t large_capacity) {
     size_t words = fx_segment_words(byte_length);
@@ -117,6 +121,104 @@ uint64_t fx_segment_live_bytes(const fx_segment *segment) {
            segment->record_count;
 }
 
+void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
+                          uint64_t position, uint32_t byte_length) {
+    *walk = (fx_segment_walk){.id = id,
+                              .image = image,
+                              .position = position,
+                              .byte_length = byte_length,
+                              .offset = FX_SEGMENT_HEADER_SIZE,
+                              .unit = FX_SEGMENT_HEADER_SIZE / FX_RECORD_SIZE_MIN,
+                              .budget = WALK_BUDGET};
+}
+
+/* Whether a sound record begins at `offset`. */
+static bool walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked *out) {
+    size_t size = 0;
+    if (offset >= walk->byte_length ||
+        !fx_format_record_decode(walk->image + offset, walk->byte_length - offset, &out->entry,
+                                 &size)) {
+        return false;
+    }
+    if (walk->lost) {
+        if (size > walk->budget) {
+            walk->budget = 0;
+            return false;
+        }
+        walk->budget -= size;
+    }
+    uint64_t position = walk->position + offset;
+    if (!fx_format_record_verify(walk->image + offset, walk->byte_length - offset, walk->id,
+                                 position, &out->entry, &size)) {
+        return false;
+    }
+    out->offset = offset;
+    out->size = (uint32_t)size;
+    out->location = position / FX_RECORD_ALIGN;
+    walk->offset = offset + (uint32_t)size;
+    walk->lost = false;
+    return true;
+}
+
+/* Steps over dead records, by their sizes alone, up to the unit. */
+static void walk_skip(fx_segment_walk *walk, uint32_t unit) {
+    while (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN < unit) {
+        uint32_t left = walk->byte_length - walk->offset;
+        size_t size = left < FX_RECORD_HEADER_SIZE
+                          ? 0
+                          : fx_format_record_peek(walk->image + walk->offset);
+        if (size == 0 || size > left) {
+            walk->lost = true;
+        } else {
+            walk->offset += (uint32_t)size;
+        }
+    }
+}
+
+fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_segment *segment,
+                                    fx_walked *out) {
+    uint32_t unit = fx_segment_next_live(segment, walk->unit);
+    if (unit == UINT32_MAX) {
+        return FX_WALK_END;
+    }
+    walk->unit = unit + 1;
+    walk_skip(walk, unit);
+    if (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN == unit &&
+        walk_try(walk, walk->offset, out)) {
+        return FX_WALK_RECORD;
+    }
+    walk->lost = true; /* the sizes before, or this record's, are not to be trusted */
+    for (uint32_t i = 0; i < FX_RECORD_SIZE_MIN; i += FX_RECORD_ALIGN) {
+        if (walk_try(walk, unit * FX_RECORD_SIZE_MIN + i, out)) {
+            return FX_WALK_RECORD;
+        }
+    }
+    out->offset = unit * FX_RECORD_SIZE_MIN;
+    out->location = (walk->position + out->offset) / FX_RECORD_ALIGN;
+    return FX_WALK_DAMAGED;
+}
+
+fx_walk_result fx_segment_walk_all(fx_segment_walk *walk, fx_walked *out) {
+    if (walk->offset >= walk->byte_length) {
+        return FX_WALK_END;
+    }
+    if (walk_try(walk, walk->offset, out)) {
+        return FX_WALK_RECORD;
+    }
+    if (!walk->lost) {
+        walk->lost = true;
+        return FX_WALK_DAMAGED;
+    }
+    for (uint32_t at = walk->offset; at < walk->byte_length && walk->budget > 0;
+         at += FX_RECORD_ALIGN) {
+        if (walk_try(walk, at, out)) {
+            return FX_WALK_RECORD;
+        }
+    }
+    walk->offset = walk->byte_length;
+    return FX_WALK_END;
+}
+
 void fx_segments_init(fx_segments *segments) {
     memset(segments, 0, sizeof *segments);
 }
@@ -171,6 +273,7 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
                     ? 0
                     : segment->larges[i].blocks;
     }
+    uint64_t empty = segment->live_count == 0 ? segment->blocks : 0;
     uint64_t inlined = segment->blocks == 0 ? segment->byte_length : 0;
     if (add) {
         segments->live_records += segment->live_count;
@@ -178,12 +281,18 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
         segments->inline_bytes += inlined;
         segments->large_blocks += large;
         segments->dead_large_blocks += dead;
+        segments->dead_segment_blocks += empty;
+        segments->records += segment->record_count;
+        segments->record_bytes += segment->byte_length - FX_SEGMENT_HEADER_SIZE;
     } else {
         segments->live_records -= segment->live_count;
         segments->packed_blocks -= segment->blocks;
         segments->inline_bytes -= inlined;
         segments->large_blocks -= large;
         segments->dead_large_blocks -= dead;
+        segments->dead_segment_blocks -= empty;
+        segments->records -= segment->record_count;
+        segments->record_bytes -= segment->byte_length - FX_SEGMENT_HEADER_SIZE;
     }
 }
 
@@ -295,6 +404,7 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
     if (segment == NULL || fx_segment_is_live(segment, offset)) {
         return false;
     }
+    segments->dead_segment_blocks -= segment->live_count == 0 ? segment->blocks : 0;
     fx_segment_set_live(segment, offset);
     segments->live_records++;
     segments->dead_large_blocks -= large_blocks_at(segment, offset);
@@ -312,6 +422,7 @@ bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     segment->live_count--;
     segments->live_records--;
     segments->dead_large_blocks += large_blocks_at(segment, offset);
+    segments->dead_segment_blocks += segment->live_count == 0 ? segment->blocks : 0;
     return true;
 }
 
@@ -360,7 +471,9 @@ const char *fx_segments_check(const fx_segments *segments) {
         sums.packed_blocks != segments->packed_blocks ||
         sums.inline_bytes != segments->inline_bytes ||
         sums.large_blocks != segments->large_blocks ||
-        sums.dead_large_blocks != segments->dead_large_blocks) {
+        sums.dead_large_blocks != segments->dead_large_blocks ||
+        sums.dead_segment_blocks != segments->dead_segment_blocks ||
+        sums.records != segments->records || sums.record_bytes != segments->record_bytes) {
         return "the sums over all segments are wrong";
     }
     return NULL;

@@ -41,7 +41,10 @@ typedef struct fx_segments {
     uint64_t inline_bytes;  /* byte lengths of inline segments */
     uint64_t packed_blocks; /* of the extents of segments */
     uint64_t large_blocks;  /* of those of large values, dead ones included */
+    uint64_t dead_segment_blocks; /* of segments without a live record */
     uint64_t dead_large_blocks;
+    uint64_t records;      /* live or not ... */
+    uint64_t record_bytes; /* ... and their size */
 } fx_segments;
 
 /* Words of a live bitmap. */
@@ -66,6 +69,37 @@ void fx_segment_set_live(fx_segment *segment, uint32_t record_offset);
 uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit);
 /* An estimate: bytes of the records that are live. */
 uint64_t fx_segment_live_bytes(const fx_segment *segment);
+
+/* Goes through the records of a segment's image. */
+typedef struct fx_segment_walk {
+    const fx_store_id *id;
+    const uint8_t *image; /* byte_length bytes */
+    uint64_t position;
+    uint32_t byte_length;
+    uint32_t offset; /* of the next record, unless lost */
+    uint32_t unit;
+    bool lost;       /* damage: where the next record begins is not known */
+    uint64_t budget; /* bytes that may still be summed in search of it */
+} fx_segment_walk;
+
+typedef enum fx_walk_result { FX_WALK_RECORD, FX_WALK_DAMAGED, FX_WALK_END } fx_walk_result;
+
+/* One record; `location` as in record.h. */
+typedef struct fx_walked {
+    fx_entry entry;
+    uint32_t offset;
+    uint32_t size;
+    uint64_t location;
+} fx_walked;
+
+void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
+                          uint64_t position, uint32_t byte_length);
+/* The next live record of `segment`, verified; FX_WALK_DAMAGED for one that is not sound, whose
+ * `location` is about right; the walk goes on behind it. */
+fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_segment *segment,
+                                    fx_walked *out);
+/* The next record, live or not, tombstones included; FX_WALK_DAMAGED: some bytes hold no record. */
+fx_walk_result fx_segment_walk_all(fx_segment_walk *walk, fx_walked *out);
 
 void fx_segments_init(fx_segments *segments);
 void fx_segments_deinit(fx_segments *segments);

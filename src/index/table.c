@@ -373,7 +373,8 @@ static void chain_compact(fx_segment *segment, fx_bucket *first) {
     }
 }
 
-/* Moves the entries of the first `buckets` buckets whose hash has `bit` set to where `to` wants them. */
+/* Moves the entries of the first `buckets` buckets whose hash has `bit` set to their place in
+ * `to`. */
 static void move_entries(fx_table *table, fx_segment *segment, uint32_t buckets, uint64_t bit,
                          fx_segment *to) {
     for (uint32_t n = 0; n < buckets; n++) {

@@ -284,7 +284,7 @@ static void ranges_that_are_not_legal(void **state) {
 #undef REFUSE
 }
 
-/* A struct_size of 0 means the whole struct of version 1.0; one that cannot even hold itself is none. */
+/* A struct_size of 0 means the whole struct of version 1.0. */
 static void statistics_and_check_of_any_size(void **state) {
     kit *k = *state;
     assert_ok(kit_put(k, "a", "1"));

@@ -95,7 +95,7 @@ static size_t count_key(char key[32], uint64_t writer) {
     return (size_t)snprintf(key, 32, "w%u-count", (unsigned)writer);
 }
 
-/* A clear deletes each of the writer's keys, one after the other: a crash may come in its middle. */
+/* A clear deletes each of the writer's keys, one after the other: a crash may come between. */
 static feox_status store_apply(feox_store *store, uint64_t writer, op o, unsigned char *value) {
     char key[32];
     size_t key_len = make_key(key, writer, o.key);

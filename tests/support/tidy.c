@@ -22,13 +22,9 @@ typedef struct exception {
     unsigned lines;
 } exception;
 
+/* Ends with an empty one. At the moment there are none. */
 static const exception exceptions[] = {
-    {"tests/store/json_random_test.c", NULL, 841},
-    {"tests/store/json_random_test.c", "random_operation", 76},
-    {"tests/store/json_random_test.c", "test_tree", 73},
-    {"tests/store/json_test.c", "test_grammar", 110},
-    {"tests/store/json_test.c", "test_traps", 120},
-    {"tests/store/json_test.c", "test_numbers", 83},
+    {NULL, NULL, 0},
 };
 
 /* ---- Reports and files ---- */
@@ -401,7 +397,7 @@ void tidy_check_bans(const char *path, const char *code) {
 /* ---- Sizes ---- */
 
 static unsigned lines_allowed(const char *path, const char *function, unsigned rule) {
-    for (size_t i = 0; i < sizeof exceptions / sizeof exceptions[0]; i++) {
+    for (size_t i = 0; exceptions[i].path != NULL; i++) {
         const exception *e = &exceptions[i];
         bool same = (e->function == NULL) == (function == NULL) && strcmp(e->path, path) == 0;
         if (same && (function == NULL || strcmp(e->function, function) == 0)) {
@@ -624,7 +620,7 @@ void tidy_check_registered(const char *path, const char *code, const char *regis
 /* ---- Exceptions that no longer are ---- */
 
 void tidy_check_exceptions(void) {
-    for (size_t i = 0; i < sizeof exceptions / sizeof exceptions[0]; i++) {
+    for (size_t i = 0; exceptions[i].path != NULL; i++) {
         if (tidy_find_file(exceptions[i].path) == NULL) {
             tidy_problem(exceptions[i].path, 1, "an exception for a file that is gone");
         }
