@@ -1,5 +1,4 @@
-/* Range queries and cursors: order, bounds, prefixes, both directions, seeking, changes on the
- * way. */
+/* Range queries and cursors: order, bounds, prefixes, both directions, seeking, changes on the way. */
 #define _GNU_SOURCE
 #include "support/kit.h"
 
@@ -339,6 +338,7 @@ static void cursor_copies_its_bounds(void **state) {
 static void cursor_survives_changes_on_the_way(void **state) {
     kit *k = *state;
     feox_slice key;
+    feox_slice value;
     put_list(k, "bdfhj");
     feox_cursor *cursor = open_range(k, NULL);
     assert_ok(feox_cursor_next(cursor, &key, NULL));
@@ -347,7 +347,14 @@ static void cursor_survives_changes_on_the_way(void **state) {
     assert_ok(kit_delete(k, "d")); /* the next */
     assert_ok(kit_put(k, "a", "a")); /* behind it */
     assert_ok(kit_put(k, "b", "b"));
-    expect_rest(cursor, "fhj");
+    assert_ok(kit_put(k, "h", "x")); /* a value further on */
+    assert_ok(feox_cursor_next(cursor, &key, &value));
+    assert_memory_equal(key.data, "f", 1);
+    assert_ok(feox_cursor_next(cursor, &key, &value));
+    assert_memory_equal(key.data, "h", 1);
+    assert_memory_equal(value.data, "x", 1); /* as it was during the call, not before */
+    assert_ok(kit_put(k, "k", "k"));
+    expect_rest(cursor, "jk");
     feox_cursor_close(cursor);
     cursor = open_range(k, NULL);
     assert_ok(feox_clear(k->store));

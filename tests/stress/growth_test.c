@@ -22,7 +22,8 @@ typedef struct world {
     atomic_bool deleting; /* keys with odd numbers may be gone */
     atomic_int wrong;
     atomic_int status;
-    atomic_int next;
+    atomic_int next;      /* the number of the next writer */
+    atomic_ullong reader; /* seeds the readers */
     atomic_ullong reads;
     atomic_ullong scans;
 } world;
@@ -74,7 +75,7 @@ static void *write_keys(void *argument) {
 
 static void *read_keys(void *argument) {
     world *w = argument;
-    uint64_t random = kit_mix((uint64_t)atomic_fetch_add(&w->next, 1));
+    uint64_t random = kit_mix(atomic_fetch_add(&w->reader, 1));
     unsigned char key[17];
     unsigned char value[17];
     uint64_t reads = 0;
