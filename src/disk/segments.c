@@ -18,10 +18,10 @@
  * could otherwise make it quadratic. */
 #define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
 
-fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
+fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
                               uint64_t group, uint32_t record_count, uint32_t large_capacity) {
     size_t words = fx_segment_words(byte_length);
-    fx_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
+    fx_disk_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
     if (segment == NULL) {
         return NULL;
     }
@@ -41,14 +41,14 @@ fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t 
     return segment;
 }
 
-void fx_segment_destroy(fx_segment *segment) {
+void fx_segment_destroy(fx_disk_segment *segment) {
     if (segment != NULL) {
         fx_mem_free(segment->larges);
         fx_mem_free(segment);
     }
 }
 
-bool fx_segment_reserve_large(fx_segment *segment) {
+bool fx_segment_reserve_large(fx_disk_segment *segment) {
     if (segment->large_count < segment->large_capacity) {
         return true;
     }
@@ -62,14 +62,14 @@ bool fx_segment_reserve_large(fx_segment *segment) {
     return true;
 }
 
-void fx_segment_add_large(fx_segment *segment, uint32_t record_offset, uint64_t block,
+void fx_segment_add_large(fx_disk_segment *segment, uint32_t record_offset, uint64_t block,
                           uint32_t blocks) {
     FX_ASSERT(segment->large_count < segment->large_capacity);
     segment->larges[segment->large_count++] =
         (fx_segment_large){.record_offset = record_offset, .blocks = blocks, .block = block};
 }
 
-fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t record_offset) {
+fx_segment_large *fx_segment_find_large(const fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t low = 0;
     uint32_t high = segment->large_count;
     while (low < high) {
@@ -85,19 +85,19 @@ fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t reco
                : NULL;
 }
 
-bool fx_segment_is_live(const fx_segment *segment, uint32_t record_offset) {
+bool fx_segment_is_live(const fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
     return (segment->live[unit / 64] >> (unit % 64) & 1) != 0;
 }
 
-void fx_segment_set_live(fx_segment *segment, uint32_t record_offset) {
+void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
     FX_ASSERT(!fx_segment_is_live(segment, record_offset));
     segment->live[unit / 64] |= (uint64_t)1 << (unit % 64);
     segment->live_count++;
 }
 
-uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit) {
+uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit) {
     size_t words = fx_segment_words(segment->byte_length);
     size_t word = unit / 64;
     if (word >= words) {
@@ -113,7 +113,7 @@ uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit) {
     return (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
 }
 
-uint64_t fx_segment_live_bytes(const fx_segment *segment) {
+uint64_t fx_segment_live_bytes(const fx_disk_segment *segment) {
     if (segment->record_count == 0) {
         return 0;
     }
@@ -175,7 +175,7 @@ static void walk_skip(fx_segment_walk *walk, uint32_t unit) {
     }
 }
 
-fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_segment *segment,
+fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_disk_segment *segment,
                                     fx_walked *out) {
     uint32_t unit = fx_segment_next_live(segment, walk->unit);
     if (unit == UINT32_MAX) {
@@ -239,7 +239,7 @@ bool fx_segments_reserve(fx_segments *segments, size_t count) {
     while (capacity - segments->count < count) {
         capacity *= 2;
     }
-    fx_segment **grown = fx_mem_realloc(segments->items, capacity * sizeof *grown);
+    fx_disk_segment **grown = fx_mem_realloc(segments->items, capacity * sizeof *grown);
     if (grown == NULL) {
         return false;
     }
@@ -264,7 +264,7 @@ static size_t upper_bound(const fx_segments *segments, uint64_t position) {
 }
 
 /* Adds a segment's share to the sums, or takes it out. */
-static void account(fx_segments *segments, const fx_segment *segment, bool add) {
+static void account(fx_segments *segments, const fx_disk_segment *segment, bool add) {
     uint64_t large = 0;
     uint64_t dead = 0;
     for (uint32_t i = 0; i < segment->large_count; i++) {
@@ -296,11 +296,11 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
     }
 }
 
-bool fx_segments_add(fx_segments *segments, fx_segment *segment) {
+bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment) {
     size_t at = upper_bound(segments, segment->position);
     FX_ASSERT(segments->count < segments->capacity);
     if (at > 0) {
-        const fx_segment *before = segments->items[at - 1];
+        const fx_disk_segment *before = segments->items[at - 1];
         if (before->position + before->byte_length > segment->position) {
             return false;
         }
@@ -317,11 +317,11 @@ bool fx_segments_add(fx_segments *segments, fx_segment *segment) {
     return true;
 }
 
-static bool is_garbage(const fx_segment *segment) {
+static bool is_garbage(const fx_disk_segment *segment) {
     return segment->live_count == 0 || segment->moving;
 }
 
-static bool is_dead_large(const fx_segment *segment, const fx_segment_large *large) {
+static bool is_dead_large(const fx_disk_segment *segment, const fx_segment_large *large) {
     return !fx_segment_is_live(segment, large->record_offset);
 }
 
@@ -335,7 +335,7 @@ static void list_extent(fx_extent *list, size_t capacity, size_t *count, uint64_
 size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t capacity) {
     size_t count = 0;
     for (size_t i = 0; i < segments->count; i++) {
-        const fx_segment *segment = segments->items[i];
+        const fx_disk_segment *segment = segments->items[i];
         if (is_garbage(segment)) {
             list_extent(list, capacity, &count, segment->position / FX_BLOCK_SIZE, segment->blocks);
         }
@@ -352,7 +352,7 @@ size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t 
 void fx_segments_sweep(fx_segments *segments) {
     size_t kept = 0;
     for (size_t i = 0; i < segments->count; i++) {
-        fx_segment *segment = segments->items[i];
+        fx_disk_segment *segment = segments->items[i];
         account(segments, segment, false);
         if (is_garbage(segment)) {
             fx_segment_destroy(segment);
@@ -371,21 +371,21 @@ void fx_segments_sweep(fx_segments *segments) {
     segments->count = kept;
 }
 
-fx_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
+fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
     size_t at = upper_bound(segments, position);
     if (at == 0) {
         return NULL;
     }
-    fx_segment *segment = segments->items[at - 1];
+    fx_disk_segment *segment = segments->items[at - 1];
     return position - segment->position < segment->byte_length ? segment : NULL;
 }
 
 /* The segment and the offset of a location; NULL: none. */
-static fx_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
+static fx_disk_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
     if (location > UINT64_MAX / FX_RECORD_ALIGN) {
         return NULL;
     }
-    fx_segment *segment = fx_segments_find(segments, location * FX_RECORD_ALIGN);
+    fx_disk_segment *segment = fx_segments_find(segments, location * FX_RECORD_ALIGN);
     if (segment != NULL) {
         *offset_out = (uint32_t)(location * FX_RECORD_ALIGN - segment->position);
     }
@@ -393,14 +393,14 @@ static fx_segment *locate(const fx_segments *segments, uint64_t location, uint32
 }
 
 /* Dead large values rise, or fall, with the bit of their record. */
-static uint64_t large_blocks_at(const fx_segment *segment, uint32_t offset) {
+static uint64_t large_blocks_at(const fx_disk_segment *segment, uint32_t offset) {
     const fx_segment_large *large = fx_segment_find_large(segment, offset);
     return large != NULL ? large->blocks : 0;
 }
 
 bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    fx_segment *segment = locate(segments, location, &offset);
+    fx_disk_segment *segment = locate(segments, location, &offset);
     if (segment == NULL || fx_segment_is_live(segment, offset)) {
         return false;
     }
@@ -413,7 +413,7 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
 
 bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    fx_segment *segment = locate(segments, location, &offset);
+    fx_disk_segment *segment = locate(segments, location, &offset);
     if (segment == NULL || !fx_segment_is_live(segment, offset)) {
         return false;
     }
@@ -428,11 +428,11 @@ bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
 
 bool fx_segments_is_live(const fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    const fx_segment *segment = locate(segments, location, &offset);
+    const fx_disk_segment *segment = locate(segments, location, &offset);
     return segment != NULL && fx_segment_is_live(segment, offset);
 }
 
-static const char *segment_check(const fx_segment *segment) {
+static const char *segment_check(const fx_disk_segment *segment) {
     uint32_t units = segment->byte_length / FX_RECORD_SIZE_MIN;
     uint32_t bits = 0;
     for (uint32_t unit = fx_segment_next_live(segment, 0); unit != UINT32_MAX;
@@ -456,7 +456,7 @@ static const char *segment_check(const fx_segment *segment) {
 const char *fx_segments_check(const fx_segments *segments) {
     fx_segments sums = {0};
     for (size_t i = 0; i < segments->count; i++) {
-        const fx_segment *segment = segments->items[i];
+        const fx_disk_segment *segment = segments->items[i];
         const char *wrong = segment_check(segment);
         if (wrong != NULL) {
             return wrong;

@@ -57,7 +57,7 @@ static uint64_t sparse_bytes(const fx_flusher *flusher) {
     return kept > live ? kept - live : 0;
 }
 
-static bool is_sparse(const fx_segment *segment) {
+static bool is_sparse(const fx_disk_segment *segment) {
     return segment->blocks > 0 && segment->live_count > 0 &&
            fx_segment_live_bytes(segment) * 2 < (uint64_t)segment->blocks * FX_BLOCK_SIZE;
 }
@@ -92,20 +92,20 @@ bool fx_compactor_can_free(const fx_flusher *flusher) {
 /* ---- What to move ---- */
 
 /* The share of a sparse segment that is live, in 1/1024. */
-static uint64_t fullness(const fx_segment *segment) {
+static uint64_t fullness(const fx_disk_segment *segment) {
     return fx_segment_live_bytes(segment) * 1024 / ((uint64_t)segment->blocks * FX_BLOCK_SIZE);
 }
 
 static int by_fullness(const void *a, const void *b) {
-    uint64_t x = fullness(*(fx_segment *const *)a);
-    uint64_t y = fullness(*(fx_segment *const *)b);
+    uint64_t x = fullness(*(fx_disk_segment *const *)a);
+    uint64_t y = fullness(*(fx_disk_segment *const *)b);
     return (x > y) - (x < y);
 }
 
 /* The emptiest segments, up to the budget. Without memory: none. */
 static void choose_sparse(fx_flusher *flusher) {
     const fx_segments *segments = &flusher->segments;
-    fx_segment **sparse = fx_mem_alloc((segments->count + 1) * sizeof *sparse);
+    fx_disk_segment **sparse = fx_mem_alloc((segments->count + 1) * sizeof *sparse);
     size_t count = 0;
     uint64_t bytes = 0;
     if (sparse == NULL) {
@@ -130,7 +130,7 @@ static feox_status move_records(fx_flusher *flusher, work *w, bool compact) {
         choose_sparse(flusher);
     }
     for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
-        fx_segment *segment = flusher->segments.items[i];
+        fx_disk_segment *segment = flusher->segments.items[i];
         segment->moving = segment->moving || (segment->blocks == 0 && segment->live_count > 0);
         if (segment->moving) {
             status = fx_mover_take(flusher, &w->mover, segment);
@@ -141,7 +141,7 @@ static feox_status move_records(fx_flusher *flusher, work *w, bool compact) {
 
 /* ---- The table ---- */
 
-static bool stays(const fx_segment *segment) {
+static bool stays(const fx_disk_segment *segment) {
     return segment->live_count > 0 && !segment->moving;
 }
 

@@ -35,7 +35,7 @@ typedef struct cursor {
 } cursor;
 
 typedef struct planned {
-    fx_segment *segment;
+    fx_disk_segment *segment;
     cursor first;
     uint64_t checksum;
 } planned;
@@ -110,7 +110,7 @@ static bool uncut(fx_flusher *flusher) {
 
 static void plan_undo(fx_flusher *flusher, plan *p) {
     for (uint32_t i = 0; i < p->count; i++) {
-        fx_segment *segment = p->segments[i].segment;
+        fx_disk_segment *segment = p->segments[i].segment;
         for (uint32_t j = 0; j < segment->large_count; j++) {
             fx_space_undo(&flusher->space, (fx_extent){.block = segment->larges[j].block,
                                                        .count = segment->larges[j].blocks});
@@ -170,7 +170,7 @@ static void measure(fx_engine *engine, cursor at, uint32_t size_max, measured *o
 
 /* Live bits and extents of large values for a segment whose place is known. */
 static feox_status plan_records(fx_flusher *flusher, plan *p, planned *item, uint64_t keep) {
-    fx_segment *segment = item->segment;
+    fx_disk_segment *segment = item->segment;
     cursor at = item->first;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (uint32_t i = 0; i < segment->record_count; i++, at.entry++) {
@@ -227,7 +227,7 @@ static feox_status plan_packed(fx_flusher *flusher, plan *p, cursor *at, uint64_
     if (status != FEOX_OK) {
         return status;
     }
-    fx_segment *segment =
+    fx_disk_segment *segment =
         plan_room(p) ? fx_segment_create(extent.block * FX_BLOCK_SIZE, m.length,
                                          (uint32_t)extent.count, p->group, m.records, m.larges)
                      : NULL;
@@ -249,7 +249,7 @@ static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, 
     }
     uint64_t position = (flusher->journal.extent.block + p->ring_block) * FX_BLOCK_SIZE +
                         fx_journal_inline_offset(1);
-    fx_segment *segment = plan_room(p) ? fx_segment_create(position, m->length, 0, p->group,
+    fx_disk_segment *segment = plan_room(p) ? fx_segment_create(position, m->length, 0, p->group,
                                                            m->records, m->larges)
                                        : NULL;
     if (segment == NULL) {
@@ -311,7 +311,7 @@ static feox_status make_plan(fx_flusher *flusher, plan *p) {
 /* ---- Writing ---- */
 
 static void write_larges(fx_flusher *flusher, const planned *item) {
-    const fx_segment *segment = item->segment;
+    const fx_disk_segment *segment = item->segment;
     cursor at = item->first;
     for (uint32_t i = 0; i < segment->large_count; at.entry++) {
         fx_wbuf_half *half;
@@ -330,7 +330,7 @@ static void write_larges(fx_flusher *flusher, const planned *item) {
 
 /* Lays the segment out at `image`. */
 static void fill_segment(fx_flusher *flusher, planned *item, uint8_t *image) {
-    const fx_segment *segment = item->segment;
+    const fx_disk_segment *segment = item->segment;
     cursor at = item->first;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (uint32_t i = 0; i < segment->record_count; i++, at.entry++) {
@@ -378,7 +378,7 @@ static void write_entry(fx_flusher *flusher, plan *p, uint64_t now_ns) {
     }
     fx_journal_begin(slot->buffer, &flusher->id, &entry);
     for (uint32_t i = 0; i < p->count; i++) {
-        const fx_segment *segment = p->segments[i].segment;
+        const fx_disk_segment *segment = p->segments[i].segment;
         const fx_journal_segment named = {.position = segment->position,
                                           .checksum = p->segments[i].checksum,
                                           .byte_length = segment->byte_length,
@@ -428,7 +428,7 @@ static void set_locations(fx_flusher *flusher, plan *p) {
     fx_shard *shard = NULL;
     uint32_t held = 0;
     for (uint32_t i = 0; i < p->count; i++) {
-        const fx_segment *segment = p->segments[i].segment;
+        const fx_disk_segment *segment = p->segments[i].segment;
         uint64_t position = segment->position + FX_SEGMENT_HEADER_SIZE;
         for (uint32_t j = 0; j < segment->record_count; j++, at.entry++) {
             fx_wbuf_half *half;

@@ -21,7 +21,7 @@
 #define TRANSLATE_BATCH 512u
 
 /* Reads a segment; its image begins at *image_out inside the buffer. */
-static feox_status read_segment(fx_flusher *flusher, fx_mover *mover, const fx_segment *segment,
+static feox_status read_segment(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *segment,
                                 const uint8_t **image_out) {
     uint64_t start = segment->position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
     uint64_t lead = segment->position - start;
@@ -42,7 +42,7 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover, const fx_s
 /* Fixes the place of the last image, which is complete, and writes it. */
 static feox_status close_image(fx_flusher *flusher, fx_mover *mover) {
     fx_mover_image *image = &mover->images[mover->image_count - 1];
-    fx_segment *segment = image->segment;
+    fx_disk_segment *segment = image->segment;
     fx_extent extent;
     feox_status status =
         fx_space_allocate(&flusher->space, fx_blocks_of(segment->byte_length), 0, &extent);
@@ -115,7 +115,7 @@ static bool move_room(fx_mover *mover) {
 }
 
 /* Puts one record into an image, a new one if the last is full. */
-static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_segment *from,
+static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *from,
                                const uint8_t *bytes, const fx_walked *record) {
     bool fits = mover->image_count > 0 &&
                 mover->images[mover->image_count - 1].segment->byte_length + record->size <=
@@ -128,7 +128,7 @@ static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_se
         }
     }
     fx_mover_image *image = &mover->images[mover->image_count - 1];
-    fx_segment *to = image->segment;
+    fx_disk_segment *to = image->segment;
     uint32_t offset = to->byte_length;
     if (!move_room(mover) || !fx_segment_reserve_large(to)) {
         return FEOX_ERR_MEMORY;
@@ -147,7 +147,7 @@ static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_se
     return FEOX_OK;
 }
 
-static bool is_sound(fx_flusher *flusher, const fx_segment *segment, const uint8_t *bytes) {
+static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const uint8_t *bytes) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
@@ -158,7 +158,7 @@ static bool is_sound(fx_flusher *flusher, const fx_segment *segment, const uint8
     return result == FX_WALK_END;
 }
 
-feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_segment *segment) {
+feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment) {
     const uint8_t *bytes;
     feox_status status = read_segment(flusher, mover, segment, &bytes);
     if (status != FEOX_OK) {
@@ -205,7 +205,7 @@ static uint64_t translate(const fx_mover *mover, uint64_t location) {
 /* The moves of an image stand in the order of its records. */
 static void tell_records(fx_flusher *flusher, const fx_mover *mover,
                          const fx_mover_image *image) {
-    const fx_segment *segment = image->segment;
+    const fx_disk_segment *segment = image->segment;
     fx_entry entry;
     size_t size = 0;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
@@ -261,7 +261,7 @@ void fx_mover_tell(fx_flusher *flusher, fx_mover *mover) {
 
 void fx_mover_undo(fx_flusher *flusher, fx_mover *mover) {
     for (size_t i = 0; i < mover->image_count; i++) {
-        fx_segment *segment = mover->images[i].segment;
+        fx_disk_segment *segment = mover->images[i].segment;
         if (segment->blocks > 0) {
             fx_space_undo(&flusher->space, (fx_extent){.block = segment->position / FX_BLOCK_SIZE,
                                                        .count = segment->blocks});

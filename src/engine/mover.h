@@ -17,7 +17,7 @@ typedef struct fx_move {
 
 /* A fresh segment of moved records; its bytes are kept until everyone is told. */
 typedef struct fx_mover_image {
-    fx_segment *segment; /* position 0: it has no place yet */
+    fx_disk_segment *segment; /* position 0: it has no place yet */
     uint8_t *bytes;
     size_t first_move;
 } fx_mover_image;
@@ -35,7 +35,7 @@ typedef struct fx_mover {
 
 /* Copies the live records of `segment`. A packed one with a damaged record is left alone: it no
  * longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
-feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_segment *segment);
+feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment);
 /* Gives the last image its place too. The writes of all of them are submitted. */
 feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);
 /* The new places are durable: records, write buffers and dead_next learn of them. Takes no

@@ -247,7 +247,7 @@ static bool large_in_file(const recovery *r, const fx_entry *entry) {
 }
 
 /* Whether a record that the checkpoint calls live may be that. */
-static bool may_be_live(const recovery *r, const fx_segment *segment, const fx_walked *record) {
+static bool may_be_live(const recovery *r, const fx_disk_segment *segment, const fx_walked *record) {
     const fx_entry *entry = &record->entry;
     if (entry->kind != FX_ENTRY_LARGE) {
         return entry->kind == FX_ENTRY_PUT;
@@ -258,7 +258,7 @@ static bool may_be_live(const recovery *r, const fx_segment *segment, const fx_w
            large->blocks == fx_blocks_of(entry->value_len);
 }
 
-static feox_status load_segment(recovery *r, const fx_segment *segment) {
+static feox_status load_segment(recovery *r, const fx_disk_segment *segment) {
     fx_flusher *flusher = r->flusher;
     fx_segment_walk walk;
     fx_walked record;
@@ -409,7 +409,7 @@ static feox_status tail_verifies(recovery *r, const fx_journal_entry *entry, boo
 static feox_status add_segment(recovery *r, const fx_journal_segment *named,
                                const uint8_t *image, uint64_t group, bool *added_out) {
     fx_flusher *flusher = r->flusher;
-    fx_segment *segment =
+    fx_disk_segment *segment =
         fx_segment_create(named->position, named->byte_length, named->blocks, group, 0, 0);
     fx_segment_walk walk;
     fx_walked record;
@@ -548,7 +548,7 @@ static feox_status carve(recovery *r) {
     const fx_extent *table = &flusher->root.checkpoint;
     feox_status status = carve_extent(r, table->block, table->count);
     for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
-        const fx_segment *segment = flusher->segments.items[i];
+        const fx_disk_segment *segment = flusher->segments.items[i];
         status = carve_extent(r, segment->position / FX_BLOCK_SIZE, segment->blocks);
         for (uint32_t j = 0; status == FEOX_OK && j < segment->large_count; j++) {
             status = carve_extent(r, segment->larges[j].block, segment->larges[j].blocks);
