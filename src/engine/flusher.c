@@ -268,9 +268,8 @@ static feox_status read_value(fx_flusher *flusher, uint64_t position, const void
                                                       position, &entry, &record_size)) {
         status = FEOX_ERR_CORRUPT;
     }
-    if (status == FEOX_OK &&
-        (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
-         entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
+    if (status == FEOX_OK && (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
+                              entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
         status = FEOX_MISMATCH;
     }
     if (status == FEOX_OK && entry.kind == FX_ENTRY_LARGE) {
@@ -283,15 +282,15 @@ static feox_status read_value(fx_flusher *flusher, uint64_t position, const void
     return status;
 }
 
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
-                            size_t key_len, uint64_t version, fx_block **block_out) {
+feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
+                            uint64_t version, fx_block **block_out) {
     *block_out = NULL;
     if (!fx_location_clean(location) || location > UINT64_MAX / FX_RECORD_ALIGN) {
         return FEOX_MISMATCH;
     }
     fx_pin pin = fx_epoch_pin(&flusher->readers);
-    feox_status status = read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version,
-                                    block_out);
+    feox_status status =
+        read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version, block_out);
     fx_epoch_unpin(pin);
     return status;
 }

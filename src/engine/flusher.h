@@ -29,8 +29,8 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
 feox_status fx_flusher_status(const fx_flusher *flusher);
 /* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another
  * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
-                            size_t key_len, uint64_t version, fx_block **block_out);
+feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
+                            uint64_t version, fx_block **block_out);
 /* The last store time that the file knows. */
 uint64_t fx_flusher_time(const fx_flusher *flusher);
 /* Adds the file's figures. Any thread. */

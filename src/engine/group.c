@@ -249,9 +249,9 @@ static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, 
     }
     uint64_t position = (flusher->journal.extent.block + p->ring_block) * FX_BLOCK_SIZE +
                         fx_journal_inline_offset(1);
-    fx_disk_segment *segment = plan_room(p) ? fx_segment_create(position, m->length, 0, p->group,
-                                                           m->records, m->larges)
-                                       : NULL;
+    fx_disk_segment *segment =
+        plan_room(p) ? fx_segment_create(position, m->length, 0, p->group, m->records, m->larges)
+                     : NULL;
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
     }
@@ -321,8 +321,8 @@ static void write_larges(fx_flusher *flusher, const planned *item) {
         }
         uint64_t position = segment->larges[i++].block * FX_BLOCK_SIZE;
         const fx_block *block = entry->block;
-        uint64_t checksum = fx_format_large_checksum(&flusher->id, position, block->data,
-                                                     (size_t)block->size);
+        uint64_t checksum =
+            fx_format_large_checksum(&flusher->id, position, block->data, (size_t)block->size);
         fx_format_record_set_large(half->bytes + entry->offset, position, checksum);
         fx_staging_copy(&flusher->staging, position, block->data, (size_t)block->size);
     }

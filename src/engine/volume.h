@@ -49,11 +49,11 @@ struct fx_flusher {
     fx_space space;
     fx_segments segments;
     fx_journal journal;
-    fx_superblock root;   /* as it is durable */
-    uint64_t counter;     /* versions handed out are not above this when a group is cut */
-    uint64_t time_ns;     /* the last store time seen */
+    fx_superblock root;      /* as it is durable */
+    uint64_t counter;        /* versions handed out are not above this when a group is cut */
+    uint64_t time_ns;        /* the last store time seen */
     uint64_t initial_blocks; /* the file is not made smaller than this */
-    uint64_t *dead_next; /* locations that are dead when the next group is durable */
+    uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     bool flight_left; /* a cut that was to be undone waits in some write buffers */
     char failure[160];
@@ -77,8 +77,7 @@ void fx_volume_publish(fx_flusher *flusher);
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size);
 /* Reads and verifies the large value of a decoded record. FEOX_ERR_CORRUPT, _IO, _MEMORY. Any
  * thread. */
-feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
-                                 fx_block **block_out);
+feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_block **block_out);
 /* Locks, unlocks all shards in order. */
 void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);
