@@ -35,7 +35,15 @@ uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
     return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
 }
 
+uint64_t fx_volume_room(const fx_flusher *flusher) {
+    uint64_t free_blocks = flusher->space.extents.free_blocks;
+    uint64_t keep = fx_volume_reserve(flusher);
+    uint64_t room = free_blocks > keep ? (free_blocks - keep) * FX_BLOCK_SIZE : 0;
+    return room - room / 16; /* ends of segments, and runs too short for one */
+}
+
 void fx_volume_publish(fx_flusher *flusher) {
+    fx_store_relaxed(&flusher->room, fx_volume_room(flusher));
     fx_volume_figures *figures = &flusher->figures;
     uint64_t live = fx_volume_live_bytes(flusher);
     uint64_t free_blocks = flusher->space.extents.free_blocks + flusher->space.waiting_blocks;

@@ -34,6 +34,8 @@ struct fx_flusher {
     bool busy;
 
     /* Atomic. */
+    uint64_t room;  /* relaxed: bytes of the file that the open group may fill */
+    uint64_t drawn; /* relaxed: of these, what the shards have taken for it */
     uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
     uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
     int32_t status;         /* released with `failure`; sticky */
@@ -70,6 +72,8 @@ feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, c
 feox_status fx_volume_status(const fx_flusher *flusher);
 /* An estimate: bytes of current records and large values. Owner. O(1). */
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
+/* Bytes that puts may fill without the file growing. Owner. */
+uint64_t fx_volume_room(const fx_flusher *flusher);
 /* Brings the figures up to date. Owner. */
 void fx_volume_publish(fx_flusher *flusher);
 /* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
