@@ -1,0 +1,35 @@
+/* mem_dev: a device in memory that can lose its power. Behind the storage door: a write is only safe
+ * once a SYNC that was submitted after it was reaped is done; whatever was not safe at a power cut is
+ * kept, lost or torn, sector by sector. One thread. Repeatable from its seed.
+ */
+#ifndef FX_TESTS_MEM_DEV_H
+#define FX_TESTS_MEM_DEV_H
+
+#include "disk/dev.h"
+
+typedef struct mem_dev mem_dev;
+
+mem_dev *mem_dev_create(uint64_t seed);
+/* With these bytes in the file, all safe. */
+mem_dev *mem_dev_create_from(const void *bytes, size_t size, uint64_t seed);
+void mem_dev_destroy(mem_dev *dev);
+fx_dev *mem_dev_door(mem_dev *dev);
+
+/* The power fails at the n-th following write, sync, grow or shrink: it and all later ones fail and may
+ * have happened in part. 0: not. */
+void mem_dev_cut_after(mem_dev *dev, uint64_t n);
+bool mem_dev_is_cut(const mem_dev *dev);
+/* What a new owner finds after the power cut (or after a sudden end): a new device; the old one is
+ * destroyed. */
+mem_dev *mem_dev_crash(mem_dev *dev);
+/* The n-th following write or sync fails with -error, and with it all that follow. */
+void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error);
+/* Growing beyond so many bytes is -ENOSPC. 0: no limit. */
+void mem_dev_set_capacity(mem_dev *dev, uint64_t capacity);
+
+uint8_t *mem_dev_bytes(mem_dev *dev);
+size_t mem_dev_size(const mem_dev *dev);
+/* Writes, syncs, grows and shrinks so far. */
+uint64_t mem_dev_operations(const mem_dev *dev);
+
+#endif
