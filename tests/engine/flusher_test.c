@@ -385,7 +385,7 @@ static void test_crash_while_making(void **state) {
 static void test_steady(void **state) {
     (void)state;
     world *w = world_create(seed_of("steady"));
-    uint64_t settled = 0;
+    uint64_t largest = 0;
     assert_int_equal(world_open(w), FEOX_OK);
     for (unsigned round = 0; round < 12; round++) {
         w->count = 0;
@@ -398,9 +398,10 @@ static void test_steady(void **state) {
         assert_int_equal(world_close(w), FEOX_OK);
         assert_int_equal(world_open(w), FEOX_OK);
         assert_true(state_is(w, w->sizes, w->stamps));
-        settled = round == 4 ? mem_dev_size(w->dev) : settled;
+        largest = mem_dev_size(w->dev) > largest ? mem_dev_size(w->dev) : largest;
     }
-    assert_true(mem_dev_size(w->dev) <= settled + settled / 2);
+    print_message("the file had up to %llu bytes\n", (unsigned long long)largest);
+    assert_true(largest <= 28u << 20); /* more than 100 MB were written */
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -533,16 +534,22 @@ static void test_flips(void **state) {
         assert_true(world_step(w));
     }
     assert_int_equal(world_sync(w), FEOX_OK);
-    mem_dev *original = w->dev;
-    fx_flusher *flusher = w->engine.flusher;
-    fx_engine engine = w->engine;
+    uint64_t places[64][2]; /* of segments: position, length */
+    const fx_segments *segments = &w->engine.flusher->segments;
+    size_t count = segments->count < 64 ? segments->count : 64;
+    for (size_t i = 0; i < count; i++) {
+        places[i][0] = segments->items[i]->position;
+        places[i][1] = segments->items[i]->byte_length;
+    }
+    mem_dev *original =
+        mem_dev_create_from(mem_dev_bytes(w->dev), mem_dev_size(w->dev), 1);
+    assert_int_equal(world_close(w), FEOX_OK);
+    mem_dev_destroy(w->dev);
     for (unsigned i = 0; i < 60; i++) {
         uint64_t at = fx_rng_below(&w->rng, mem_dev_size(original));
-        if (i % 3 == 0) { /* where the bytes count */
-            const fx_segments *segments = &flusher->segments;
-            const fx_disk_segment *segment =
-                segments->items[fx_rng_below(&w->rng, segments->count)];
-            at = segment->position + fx_rng_below(&w->rng, segment->byte_length);
+        if (i % 3 == 0 && count > 0) { /* where the bytes count */
+            size_t which = (size_t)fx_rng_below(&w->rng, count);
+            at = places[which][0] + fx_rng_below(&w->rng, places[which][1]);
         } else if (i % 3 == 1) {
             at = fx_rng_below(&w->rng, 8192 + 20000);
         }
@@ -576,8 +583,6 @@ static void test_flips(void **state) {
         mem_dev_destroy(w->dev);
     }
     w->dev = original;
-    w->engine = engine;
-    assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
 
