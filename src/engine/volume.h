@@ -34,8 +34,8 @@ struct fx_flusher {
     bool busy;
 
     /* Atomic. */
-    uint64_t room;  /* relaxed: bytes of the file that the open group may fill */
-    uint64_t drawn; /* relaxed: of these, what the shards have taken for it */
+    uint64_t room;          /* relaxed: bytes of the file that the open group may fill */
+    uint64_t drawn;         /* relaxed: of these, what the shards have taken for it */
     uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
     uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
     int32_t status;         /* released with `failure`; sticky */

@@ -1,7 +1,7 @@
-/* The file side over a device that loses its power. Random puts, deletes, flushes, background steps and
- * checkpoints; the power fails at a random operation of the device; what recovery then finds must be
- * the state after some commit group (D3), not before the last group that was said to be durable, with
- * no problem in memory or on disk; and the history goes on from there. */
+/* The file side over a device that loses its power. Random puts, deletes, flushes, background steps
+ * and checkpoints; the power fails at a random operation of the device; what recovery then finds
+ * must be the state after some commit group (D3), not before the last group that was said to be
+ * durable, with no problem in memory or on disk; and the history goes on from there. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,9 +38,9 @@ typedef struct world {
     mem_dev *dev;
     fx_engine engine;
     uint64_t now;
-    uint64_t limit;        /* of memory */
+    uint64_t limit; /* of memory */
     uint64_t file_limit;
-    uint32_t sizes[KEYS];  /* as committed; UINT32_MAX: absent */
+    uint32_t sizes[KEYS]; /* as committed; UINT32_MAX: absent */
     uint64_t stamps[KEYS];
     uint32_t base_sizes[KEYS]; /* before the first op of the history */
     uint64_t base_stamps[KEYS];
@@ -246,7 +246,8 @@ static bool world_step(world *w) {
 
 /* ---- What is there ---- */
 
-/* The size of the key's value, UINT32_MAX: absent; asserts that its bytes are those of one stamp. */
+/* The size of the key's value, UINT32_MAX: absent; asserts that its bytes are those of one stamp.
+ */
 static uint32_t look(world *w, uint32_t k, uint64_t stamp) {
     static uint8_t wanted[FX_LARGE_VALUE_MIN * 4];
     static uint8_t buffer[FX_LARGE_VALUE_MIN * 4];
@@ -381,7 +382,8 @@ static void test_crash_while_making(void **state) {
     }
 }
 
-/* Without crashes: everything comes back, space is used again, and the file does not grow for ever. */
+/* Without crashes: everything comes back, space is used again, and the file does not grow for ever.
+ */
 static void test_steady(void **state) {
     (void)state;
     world *w = world_create(seed_of("steady"));
@@ -541,8 +543,7 @@ static void test_flips(void **state) {
         places[i][0] = segments->items[i]->position;
         places[i][1] = segments->items[i]->byte_length;
     }
-    mem_dev *original =
-        mem_dev_create_from(mem_dev_bytes(w->dev), mem_dev_size(w->dev), 1);
+    mem_dev *original = mem_dev_create_from(mem_dev_bytes(w->dev), mem_dev_size(w->dev), 1);
     assert_int_equal(world_close(w), FEOX_OK);
     mem_dev_destroy(w->dev);
     for (unsigned i = 0; i < 60; i++) {
@@ -563,9 +564,8 @@ static void test_flips(void **state) {
                 static uint8_t buffer[FX_LARGE_VALUE_MIN * 4];
                 fx_fetched found;
                 key_bytes(k, key, &key_len);
-                feox_status status =
-                    fx_fetch(&w->engine, fx_engine_hash(&w->engine, key, key_len), key, key_len,
-                             buffer, sizeof buffer, &found);
+                feox_status status = fx_fetch(&w->engine, fx_engine_hash(&w->engine, key, key_len),
+                                              key, key_len, buffer, sizeof buffer, &found);
                 if (status == FEOX_OK) {
                     fx_block_release(found.block);
                     wrong += look(w, k, w->stamps[k]) != w->sizes[k];
@@ -657,11 +657,11 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crashes),        cmocka_unit_test(test_crash_while_making),
-        cmocka_unit_test(test_steady),         cmocka_unit_test(test_device_failure),
-        cmocka_unit_test(test_full),           cmocka_unit_test(test_device_full),
-        cmocka_unit_test(test_reads),          cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_read_only),      cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_crashes),   cmocka_unit_test(test_crash_while_making),
+        cmocka_unit_test(test_steady),    cmocka_unit_test(test_device_failure),
+        cmocka_unit_test(test_full),      cmocka_unit_test(test_device_full),
+        cmocka_unit_test(test_reads),     cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_read_only), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ typedef struct slot {
 
 typedef struct model {
     fx_wbuf wbuf;
-    slot slots[KEYS][2];    /* a key's record moves between two places */
+    slot slots[KEYS][2];     /* a key's record moves between two places */
     fx_record *record[KEYS]; /* NULL: no such key */
     uint64_t version[KEYS];
     uint64_t cut_version[KEYS];  /* 0: absent; when the half in flight was cut */

@@ -1,5 +1,5 @@
-/* mem_dev: `bytes` is what reads see; `safe` is what a crash cannot take. Writes that are in `bytes` and
- * not in `safe` are kept in order, with their data. */
+/* mem_dev: `bytes` is what reads see; `safe` is what a crash cannot take. Writes that are in
+ * `bytes` and not in `safe` are kept in order, with their data. */
 #include "support/mem_dev.h"
 
 #include <errno.h>
@@ -166,9 +166,8 @@ static void door_submit(fx_dev_queue *base, fx_dev_op *op) {
         } else if (dev->cut && dev->operations == dev->cut_at) {
             pending_add(dev, op); /* it may have arrived all the same */
         }
-    } else if (op->kind == FX_DEV_SYNC &&
-               (good || (dev->cut && dev->operations == dev->cut_at &&
-                         fx_rng_below(&dev->rng, 2) == 0))) {
+    } else if (op->kind == FX_DEV_SYNC && (good || (dev->cut && dev->operations == dev->cut_at &&
+                                                    fx_rng_below(&dev->rng, 2) == 0))) {
         make_safe(dev);
     }
     queue->done[queue->count++] = op;

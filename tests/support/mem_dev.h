@@ -1,6 +1,6 @@
-/* mem_dev: a device in memory that can lose its power. Behind the storage door: a write is only safe
- * once a SYNC that was submitted after it was reaped is done; whatever was not safe at a power cut is
- * kept, lost or torn, sector by sector. One thread. Repeatable from its seed.
+/* mem_dev: a device in memory that can lose its power. Behind the storage door: a write is only
+ * safe once a SYNC that was submitted after it was reaped is done; whatever was not safe at a power
+ * cut is kept, lost or torn, sector by sector. One thread. Repeatable from its seed.
  */
 #ifndef FX_TESTS_MEM_DEV_H
 #define FX_TESTS_MEM_DEV_H
@@ -15,8 +15,8 @@ mem_dev *mem_dev_create_from(const void *bytes, size_t size, uint64_t seed);
 void mem_dev_destroy(mem_dev *dev);
 fx_dev *mem_dev_door(mem_dev *dev);
 
-/* The power fails at the n-th following write, sync, grow or shrink: it and all later ones fail and may
- * have happened in part. 0: not. */
+/* The power fails at the n-th following write, sync, grow or shrink: it and all later ones fail and
+ * may have happened in part. 0: not. */
 void mem_dev_cut_after(mem_dev *dev, uint64_t n);
 bool mem_dev_is_cut(const mem_dev *dev);
 /* What a new owner finds after the power cut (or after a sudden end): a new device; the old one is
