@@ -1,6 +1,6 @@
 # Every bench/PART_bench.c and bench/ROOM/PART_bench.c is one program, called bench_PART or
-# bench_ROOM_PART. They are built with the tests, so that they do not rot, and run by hand: each says
-# at its top what it measures.
+# bench_ROOM_PART. They are built with the tests, so that they do not rot, and run by hand: each
+# says at its top what it measures.
 file(GLOB FEOX_BENCHES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*_bench.c
   ${PROJECT_SOURCE_DIR}/bench/*/*_bench.c)
 foreach(source ${FEOX_BENCHES})

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # quickstart.sh: from a fresh clone on a fresh Debian to a store that has been filled from real
-# files, queried, killed and found whole. Says what it does, and fails if anything is not as expected.
+# files, queried, killed and found whole. Says what it does, and fails if anything is not as
+# expected.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
@@ -132,7 +133,8 @@ check "one more" 42 "$output"
 
 say "8. A JSON Patch on a country; bytes it does not touch stay"
 before=$("$feox" "$store" get country/FR)
-run patch country/FR '[{"op":"test","path":"/alpha_3","value":"FRA"},{"op":"replace","path":"/name","value":"La France"}]'
+run patch country/FR '[{"op":"test","path":"/alpha_3","value":"FRA"},
+  {"op":"replace","path":"/name","value":"La France"}]'
 check "applied" 0 "$status"
 run get country/FR
 check "the name is new, the rest is as it was" "${before/\"France\"/\"La France\"}" "$output"

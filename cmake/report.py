@@ -9,7 +9,8 @@ import re
 import sys
 import xml.etree.ElementTree as tree
 
-LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] ([^\s:]+)$")
+# A verdict, and not a message or a line of CMocka's own summary.
+LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (?!--- |\d+ test\(s\))(.+)$")
 NOISE = re.compile(r"^\[ *(RUN|=+|PASSED|ERROR|OK|FAILED|SKIPPED|LINE) *\]|^\s*$")
 
 
@@ -19,7 +20,7 @@ def inner_results(output):
     for line in output.splitlines():
         match = LINE.match(line)
         if match:
-            results[match[2]] = match[1]
+            results[match[2]] = "FAILED" if match[1] == "ERROR" else match[1]
             if match[1] == "SKIPPED" and match[2] not in reasons:
                 reasons[match[2]] = last
             last = ""
@@ -28,6 +29,20 @@ def inner_results(output):
         elif not NOISE.match(line):
             last = line.strip()
     return results, reasons
+
+
+def of_interest(output, results):
+    """The output without the tests that passed, and not more than somebody would read."""
+    lines, hidden = [], False
+    for line in output.splitlines():
+        run = re.match(r"^\[ RUN +\] (.+)$", line)
+        if run:
+            hidden = results.get(run[1]) in ("OK", "SKIPPED")
+        if not hidden and not line.startswith("[==="):
+            lines.append(line)
+        if LINE.match(line):
+            hidden = False
+    return lines if len(lines) <= 60 else lines[:40] + ["..."] + lines[-20:]
 
 
 def main():
@@ -52,7 +67,10 @@ def main():
             if whole == "run" and not verdicts:
                 passed += 1
             elif whole == "fail" and failed_here == 0:
-                failed_here = 1  # a crash, a time-out, or a check after the last test
+                # A crash, a time-out, or a check after the last test.
+                failed_here = 1
+                output += f"\n{case.get('name')}: ended after {float(case.get('time')):.0f} s: "
+                output += case.find("failure").get("message") or "no verdict"
             elif whole not in ("run", "fail"):
                 skipped.append((name, "not run: " + (output.strip() or whole)))
             passed += verdicts.count("OK")
@@ -60,9 +78,8 @@ def main():
             for test, reason in reasons.items():
                 skipped.append((f"{name} {test}", reason or "no reason given"))
             if failed_here:
-                lines = output.splitlines()
                 print(f"---- FAILED: {name} ----")
-                print("\n".join([l for l in lines if not l.startswith("[       OK")][-80:]))
+                print("\n".join(of_interest(output, results)))
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
     print(f"{passed} passed, {failed} failed")

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 jobs=${FEOX_JOBS:-$(nproc)}
 started=$SECONDS
-timeout=240 # seconds for one test program
+timeout=120 # seconds for one test program
 
 for argument in "$@"; do
     case $argument in

@@ -18,8 +18,8 @@ target_link_libraries(feox_test_flags INTERFACE feox_flags PkgConfig::CMOCKA)
 add_library(feox_test_support OBJECT ${FEOX_SUPPORT})
 target_link_libraries(feox_test_support PRIVATE feox_test_flags)
 
-# A test that hangs is a failure: four minutes is far above what any takes under a sanitizer.
-set(FEOX_TEST_TIMEOUT 240 CACHE STRING "Seconds that one test program may take")
+# A test that hangs is a failure: two minutes is far above what any takes under a sanitizer.
+set(FEOX_TEST_TIMEOUT 120 CACHE STRING "Seconds that one test program may take")
 foreach(source ${FEOX_TESTS_FOUND})
   file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/tests ${source})
   string(REGEX REPLACE "_test\\.c$" "" name ${name})

@@ -17,8 +17,8 @@
  *            named there). Out-parameters are set to zero or NULL before anything else happens.
  *            Out-parameters called "may be NULL" may be NULL; the others must not be.
  * STRUCTS    Those that begin with struct_size are filled by their _init function first. Zero in
- *            any other member means "the default". A struct from a later version is accepted if
- *            what this version does not know of it is zero.
+ *            any member means "the default"; a struct_size of 0 that of version 1.0. A struct from
+ *            a later version is accepted if what this version does not know of it is zero.
  * UNITS      In the name: _ms milliseconds, _ns nanoseconds, _len and _size bytes.
  */
 #ifndef FEOX_H
@@ -224,7 +224,8 @@ FEOX_API feox_status feox_clear(feox_store *store);
 FEOX_API feox_status feox_get(feox_store *store, const void *key, size_t key_len, void **value_out,
                               size_t *value_len_out);
 /* Copies the value to `buffer`. value_len_out (may be NULL) receives its full length. If `capacity`
- * is smaller: FEOX_TRUNCATED, and the first `capacity` bytes are there. Takes no lock. */
+ * is smaller: FEOX_TRUNCATED, and the first `capacity` bytes are there. With any other status the
+ * buffer's bytes mean nothing. Takes no lock. */
 FEOX_API feox_status feox_get_into(feox_store *store, const void *key, size_t key_len, void *buffer,
                                    size_t capacity, size_t *value_len_out);
 

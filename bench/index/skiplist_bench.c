@@ -1,5 +1,5 @@
 /* skiplist_bench: nanoseconds per operation and bytes per key of the ordered index.
- * Usage: skiplist_bench [keys]. Build with bench/README's command or cmake's bench target. */
+ * Usage: skiplist_bench [keys]. Run it alone on the machine: it measures the memory's latency. */
 #include "index/skiplist.h"
 
 #include <stdio.h>

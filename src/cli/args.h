@@ -32,7 +32,7 @@
     X(TIMESTAMP, "timestamp", '#', "T", "last writer wins: only if T is above the stored one")     \
     X(DURABLE, "durable", '-', "", "each write is on stable storage before the next begins")       \
     X(FORMAT, "format", 'T', "NAME", "export, delimited, csv, jsonl or json (default: export)")    \
-    X(DELIMITER, "delimiter", 'T', "C", "one byte (default: tab; csv: comma)")                              \
+    X(DELIMITER, "delimiter", 'T', "C", "one byte (default: tab; csv: comma)")                     \
     X(KEY, "key", 'T', "FIELD", "the key: a field's number or name, or a member's name")  \
     X(VALUE, "value", 'T', "FIELD", "store this field only (default: the whole record)")           \
     X(HEADER, "header", '-', "", "the first record holds the names of the fields")                 \

@@ -38,7 +38,7 @@
 #define ITEM_HEADER_SIZE 40u
 #define LARGE_SIZE 16u
 
-static uint32_t live_larges(const fx_segment *segment) {
+static uint32_t live_larges(const fx_disk_segment *segment) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < segment->large_count; i++) {
         count += fx_segment_is_live(segment, segment->larges[i].record_offset) ? 1u : 0u;
@@ -50,7 +50,7 @@ static size_t item_size(uint32_t byte_length, uint32_t larges) {
     return ITEM_HEADER_SIZE + fx_segment_words(byte_length) * 8 + (size_t)larges * LARGE_SIZE;
 }
 
-size_t fx_checkpoint_item_size(const fx_segment *segment) {
+size_t fx_checkpoint_item_size(const fx_disk_segment *segment) {
     return item_size(segment->byte_length, live_larges(segment));
 }
 
@@ -60,7 +60,7 @@ void fx_checkpoint_begin(fx_checkpoint_writer *writer, uint8_t *bytes) {
     writer->count = 0;
 }
 
-void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_segment *segment) {
+void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_disk_segment *segment) {
     uint8_t *item = writer->bytes + writer->at;
     size_t words = fx_segment_words(segment->byte_length);
     FX_ASSERT(segment->blocks > 0);
@@ -103,7 +103,7 @@ uint64_t fx_checkpoint_finish(fx_checkpoint_writer *writer, const fx_store_id *i
 }
 
 static bool decode_larges(const uint8_t *at, uint32_t count, uint64_t file_blocks,
-                          fx_segment *segment) {
+                          fx_disk_segment *segment) {
     for (uint32_t i = 0; i < count; i++, at += LARGE_SIZE) {
         uint32_t offset = fx_get_u32(at);
         uint32_t blocks = fx_get_u32(at + 4);
@@ -118,7 +118,7 @@ static bool decode_larges(const uint8_t *at, uint32_t count, uint64_t file_block
     return true;
 }
 
-static bool decode_live(const uint8_t *at, uint32_t live_count, fx_segment *segment) {
+static bool decode_live(const uint8_t *at, uint32_t live_count, fx_disk_segment *segment) {
     uint32_t units = segment->byte_length / FX_RECORD_SIZE_MIN;
     uint32_t bits = 0;
     memcpy(segment->live, at, fx_segment_words(segment->byte_length) * 8);
@@ -135,7 +135,7 @@ static bool decode_live(const uint8_t *at, uint32_t live_count, fx_segment *segm
 
 /* One segment of the image; *size_out bytes of it. */
 static feox_status decode_item(const uint8_t *item, size_t available, uint64_t file_blocks,
-                               fx_segment **segment_out, size_t *size_out) {
+                               fx_disk_segment **segment_out, size_t *size_out) {
     if (available < ITEM_HEADER_SIZE) {
         return FEOX_ERR_CORRUPT;
     }
@@ -149,7 +149,7 @@ static feox_status decode_item(const uint8_t *item, size_t available, uint64_t f
         fx_blocks_of(byte_length) > blocks || item_size(byte_length, larges) > available) {
         return FEOX_ERR_CORRUPT;
     }
-    fx_segment *segment = fx_segment_create(position, byte_length, blocks, fx_get_u64(item + 8),
+    fx_disk_segment *segment = fx_segment_create(position, byte_length, blocks, fx_get_u64(item + 8),
                                             fx_get_u32(item + 24), larges);
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
@@ -183,7 +183,7 @@ feox_status fx_checkpoint_decode(const uint8_t *bytes, size_t length, const fx_s
     }
     size_t at = FX_CHECKPOINT_HEADER_SIZE;
     for (uint64_t i = 0; i < count; i++) {
-        fx_segment *segment = NULL;
+        fx_disk_segment *segment = NULL;
         size_t size = 0;
         feox_status status = decode_item(bytes + at, length - at, file_blocks, &segment, &size);
         if (status != FEOX_OK) {

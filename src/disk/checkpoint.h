@@ -10,7 +10,7 @@
 #define FX_CHECKPOINT_HEADER_SIZE 64u
 
 /* Bytes of one segment in the image. */
-size_t fx_checkpoint_item_size(const fx_segment *segment);
+size_t fx_checkpoint_item_size(const fx_disk_segment *segment);
 
 typedef struct fx_checkpoint_writer {
     uint8_t *bytes; /* the caller's; room for the header and all items */
@@ -20,7 +20,7 @@ typedef struct fx_checkpoint_writer {
 
 void fx_checkpoint_begin(fx_checkpoint_writer *writer, uint8_t *bytes);
 /* Dead large values are left out. */
-void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_segment *segment);
+void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_disk_segment *segment);
 /* Finishes the image for byte `position`; returns its checksum. Its length is writer->at. */
 uint64_t fx_checkpoint_finish(fx_checkpoint_writer *writer, const fx_store_id *id,
                               uint64_t position, uint64_t group);

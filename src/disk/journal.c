@@ -56,8 +56,7 @@ static uint64_t entry_checksum(const uint8_t *bytes, const fx_store_id *id, uint
     return fx_checksum(bytes + 16, size - 16, fx_format_seed(id, position));
 }
 
-void fx_journal_encode(uint8_t *to, const fx_store_id *id, const fx_journal_entry *entry,
-                       const fx_journal_segment *segments) {
+void fx_journal_begin(uint8_t *to, const fx_store_id *id, const fx_journal_entry *entry) {
     memset(to, 0, FX_JOURNAL_HEADER_SIZE);
     fx_put_u64(to, JOURNAL_MAGIC);
     const uint64_t fields[] = {id->low,
@@ -75,16 +74,20 @@ void fx_journal_encode(uint8_t *to, const fx_store_id *id, const fx_journal_entr
     fx_put_u32(to + 88, entry->segment_count);
     fx_put_u32(to + 92, entry->blocks);
     fx_put_u32(to + 96, entry->inline_offset);
-    for (uint32_t i = 0; i < entry->segment_count; i++) {
-        uint8_t *item = to + FX_JOURNAL_HEADER_SIZE + (size_t)i * FX_JOURNAL_ITEM_SIZE;
-        fx_put_u64(item, segments[i].position);
-        fx_put_u64(item + 8, segments[i].checksum);
-        fx_put_u32(item + 16, segments[i].byte_length);
-        fx_put_u32(item + 20, segments[i].record_count);
-        fx_put_u32(item + 24, segments[i].blocks);
-        fx_put_u32(item + 28, 0);
-    }
-    fx_put_u64(to + 8, entry_checksum(to, id, entry->position, entry->segment_count));
+}
+
+void fx_journal_set_segment(uint8_t *to, uint32_t i, const fx_journal_segment *segment) {
+    uint8_t *item = to + FX_JOURNAL_HEADER_SIZE + (size_t)i * FX_JOURNAL_ITEM_SIZE;
+    fx_put_u64(item, segment->position);
+    fx_put_u64(item + 8, segment->checksum);
+    fx_put_u32(item + 16, segment->byte_length);
+    fx_put_u32(item + 20, segment->record_count);
+    fx_put_u32(item + 24, segment->blocks);
+    fx_put_u32(item + 28, 0);
+}
+
+void fx_journal_seal(uint8_t *to, const fx_store_id *id) {
+    fx_put_u64(to + 8, entry_checksum(to, id, fx_get_u64(to + 32), fx_get_u32(to + 88)));
 }
 
 bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id *id,

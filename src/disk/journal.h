@@ -42,9 +42,11 @@ typedef struct fx_journal_entry {
 uint32_t fx_journal_inline_offset(uint32_t segment_count);
 /* Blocks of an entry; inline_length 0: no inline image. */
 uint64_t fx_journal_blocks(uint32_t segment_count, uint32_t inline_length);
-/* Writes header and list, zeroes nothing else. The inline image, if any, is in place already. */
-void fx_journal_encode(uint8_t *to, const fx_store_id *id, const fx_journal_entry *entry,
-                       const fx_journal_segment *segments);
+/* Writes the header, then each segment's item, then the checksum over both. The inline image, if
+ * any, may be filled in at any time. */
+void fx_journal_begin(uint8_t *to, const fx_store_id *id, const fx_journal_entry *entry);
+void fx_journal_set_segment(uint8_t *to, uint32_t i, const fx_journal_segment *segment);
+void fx_journal_seal(uint8_t *to, const fx_store_id *id);
 /* False unless a valid entry of this store, place and epoch begins here and ends within
  * `available` bytes. */
 bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id *id,

@@ -14,10 +14,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
+/* How much a walk through a damaged segment may sum in search of the next record: hostile bytes
+ * could otherwise make it quadratic. */
+#define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
+
+fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
                               uint64_t group, uint32_t record_count, uint32_t large_capacity) {
     size_t words = fx_segment_words(byte_length);
-    fx_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
+    fx_disk_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
     if (segment == NULL) {
         return NULL;
     }
@@ -37,14 +41,14 @@ fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t 
     return segment;
 }
 
-void fx_segment_destroy(fx_segment *segment) {
+void fx_segment_destroy(fx_disk_segment *segment) {
     if (segment != NULL) {
         fx_mem_free(segment->larges);
         fx_mem_free(segment);
     }
 }
 
-bool fx_segment_reserve_large(fx_segment *segment) {
+bool fx_segment_reserve_large(fx_disk_segment *segment) {
     if (segment->large_count < segment->large_capacity) {
         return true;
     }
@@ -58,14 +62,14 @@ bool fx_segment_reserve_large(fx_segment *segment) {
     return true;
 }
 
-void fx_segment_add_large(fx_segment *segment, uint32_t record_offset, uint64_t block,
+void fx_segment_add_large(fx_disk_segment *segment, uint32_t record_offset, uint64_t block,
                           uint32_t blocks) {
     FX_ASSERT(segment->large_count < segment->large_capacity);
     segment->larges[segment->large_count++] =
         (fx_segment_large){.record_offset = record_offset, .blocks = blocks, .block = block};
 }
 
-fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t record_offset) {
+fx_segment_large *fx_segment_find_large(const fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t low = 0;
     uint32_t high = segment->large_count;
     while (low < high) {
@@ -81,19 +85,19 @@ fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t reco
                : NULL;
 }
 
-bool fx_segment_is_live(const fx_segment *segment, uint32_t record_offset) {
+bool fx_segment_is_live(const fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
     return (segment->live[unit / 64] >> (unit % 64) & 1) != 0;
 }
 
-void fx_segment_set_live(fx_segment *segment, uint32_t record_offset) {
+void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset) {
     uint32_t unit = record_offset / FX_RECORD_SIZE_MIN;
     FX_ASSERT(!fx_segment_is_live(segment, record_offset));
     segment->live[unit / 64] |= (uint64_t)1 << (unit % 64);
     segment->live_count++;
 }
 
-uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit) {
+uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit) {
     size_t words = fx_segment_words(segment->byte_length);
     size_t word = unit / 64;
     if (word >= words) {
@@ -109,12 +113,110 @@ uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit) {
     return (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
 }
 
-uint64_t fx_segment_live_bytes(const fx_segment *segment) {
+uint64_t fx_segment_live_bytes(const fx_disk_segment *segment) {
     if (segment->record_count == 0) {
         return 0;
     }
     return (uint64_t)(segment->byte_length - FX_SEGMENT_HEADER_SIZE) * segment->live_count /
            segment->record_count;
+}
+
+void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
+                          uint64_t position, uint32_t byte_length) {
+    *walk = (fx_segment_walk){.id = id,
+                              .image = image,
+                              .position = position,
+                              .byte_length = byte_length,
+                              .offset = FX_SEGMENT_HEADER_SIZE,
+                              .unit = FX_SEGMENT_HEADER_SIZE / FX_RECORD_SIZE_MIN,
+                              .budget = WALK_BUDGET};
+}
+
+/* Whether a sound record begins at `offset`. */
+static bool walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked *out) {
+    size_t size = 0;
+    if (offset >= walk->byte_length ||
+        !fx_format_record_decode(walk->image + offset, walk->byte_length - offset, &out->entry,
+                                 &size)) {
+        return false;
+    }
+    if (walk->lost) {
+        if (size > walk->budget) {
+            walk->budget = 0;
+            return false;
+        }
+        walk->budget -= size;
+    }
+    uint64_t position = walk->position + offset;
+    if (!fx_format_record_verify(walk->image + offset, walk->byte_length - offset, walk->id,
+                                 position, &out->entry, &size)) {
+        return false;
+    }
+    out->offset = offset;
+    out->size = (uint32_t)size;
+    out->location = position / FX_RECORD_ALIGN;
+    walk->offset = offset + (uint32_t)size;
+    walk->lost = false;
+    return true;
+}
+
+/* Steps over dead records, by their sizes alone, up to the unit. */
+static void walk_skip(fx_segment_walk *walk, uint32_t unit) {
+    while (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN < unit) {
+        uint32_t left = walk->byte_length - walk->offset;
+        size_t size = left < FX_RECORD_HEADER_SIZE
+                          ? 0
+                          : fx_format_record_peek(walk->image + walk->offset);
+        if (size == 0 || size > left) {
+            walk->lost = true;
+        } else {
+            walk->offset += (uint32_t)size;
+        }
+    }
+}
+
+fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_disk_segment *segment,
+                                    fx_walked *out) {
+    uint32_t unit = fx_segment_next_live(segment, walk->unit);
+    if (unit == UINT32_MAX) {
+        return FX_WALK_END;
+    }
+    walk->unit = unit + 1;
+    walk_skip(walk, unit);
+    if (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN == unit &&
+        walk_try(walk, walk->offset, out)) {
+        return FX_WALK_RECORD;
+    }
+    walk->lost = true; /* the sizes before, or this record's, are not to be trusted */
+    for (uint32_t i = 0; i < FX_RECORD_SIZE_MIN; i += FX_RECORD_ALIGN) {
+        if (walk_try(walk, unit * FX_RECORD_SIZE_MIN + i, out)) {
+            return FX_WALK_RECORD;
+        }
+    }
+    out->offset = unit * FX_RECORD_SIZE_MIN;
+    out->location = (walk->position + out->offset) / FX_RECORD_ALIGN;
+    return FX_WALK_DAMAGED;
+}
+
+fx_walk_result fx_segment_walk_all(fx_segment_walk *walk, fx_walked *out) {
+    if (walk->offset >= walk->byte_length) {
+        return FX_WALK_END;
+    }
+    if (walk_try(walk, walk->offset, out)) {
+        return FX_WALK_RECORD;
+    }
+    if (!walk->lost) {
+        walk->lost = true;
+        return FX_WALK_DAMAGED;
+    }
+    for (uint32_t at = walk->offset; at < walk->byte_length && walk->budget > 0;
+         at += FX_RECORD_ALIGN) {
+        if (walk_try(walk, at, out)) {
+            return FX_WALK_RECORD;
+        }
+    }
+    walk->offset = walk->byte_length;
+    return FX_WALK_END;
 }
 
 void fx_segments_init(fx_segments *segments) {
@@ -137,7 +239,7 @@ bool fx_segments_reserve(fx_segments *segments, size_t count) {
     while (capacity - segments->count < count) {
         capacity *= 2;
     }
-    fx_segment **grown = fx_mem_realloc(segments->items, capacity * sizeof *grown);
+    fx_disk_segment **grown = fx_mem_realloc(segments->items, capacity * sizeof *grown);
     if (grown == NULL) {
         return false;
     }
@@ -162,7 +264,7 @@ static size_t upper_bound(const fx_segments *segments, uint64_t position) {
 }
 
 /* Adds a segment's share to the sums, or takes it out. */
-static void account(fx_segments *segments, const fx_segment *segment, bool add) {
+static void account(fx_segments *segments, const fx_disk_segment *segment, bool add) {
     uint64_t large = 0;
     uint64_t dead = 0;
     for (uint32_t i = 0; i < segment->large_count; i++) {
@@ -171,6 +273,7 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
                     ? 0
                     : segment->larges[i].blocks;
     }
+    uint64_t empty = segment->live_count == 0 ? segment->blocks : 0;
     uint64_t inlined = segment->blocks == 0 ? segment->byte_length : 0;
     if (add) {
         segments->live_records += segment->live_count;
@@ -178,20 +281,26 @@ static void account(fx_segments *segments, const fx_segment *segment, bool add) 
         segments->inline_bytes += inlined;
         segments->large_blocks += large;
         segments->dead_large_blocks += dead;
+        segments->dead_segment_blocks += empty;
+        segments->records += segment->record_count;
+        segments->record_bytes += segment->byte_length - FX_SEGMENT_HEADER_SIZE;
     } else {
         segments->live_records -= segment->live_count;
         segments->packed_blocks -= segment->blocks;
         segments->inline_bytes -= inlined;
         segments->large_blocks -= large;
         segments->dead_large_blocks -= dead;
+        segments->dead_segment_blocks -= empty;
+        segments->records -= segment->record_count;
+        segments->record_bytes -= segment->byte_length - FX_SEGMENT_HEADER_SIZE;
     }
 }
 
-bool fx_segments_add(fx_segments *segments, fx_segment *segment) {
+bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment) {
     size_t at = upper_bound(segments, segment->position);
     FX_ASSERT(segments->count < segments->capacity);
     if (at > 0) {
-        const fx_segment *before = segments->items[at - 1];
+        const fx_disk_segment *before = segments->items[at - 1];
         if (before->position + before->byte_length > segment->position) {
             return false;
         }
@@ -208,11 +317,11 @@ bool fx_segments_add(fx_segments *segments, fx_segment *segment) {
     return true;
 }
 
-static bool is_garbage(const fx_segment *segment) {
+static bool is_garbage(const fx_disk_segment *segment) {
     return segment->live_count == 0 || segment->moving;
 }
 
-static bool is_dead_large(const fx_segment *segment, const fx_segment_large *large) {
+static bool is_dead_large(const fx_disk_segment *segment, const fx_segment_large *large) {
     return !fx_segment_is_live(segment, large->record_offset);
 }
 
@@ -226,7 +335,7 @@ static void list_extent(fx_extent *list, size_t capacity, size_t *count, uint64_
 size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t capacity) {
     size_t count = 0;
     for (size_t i = 0; i < segments->count; i++) {
-        const fx_segment *segment = segments->items[i];
+        const fx_disk_segment *segment = segments->items[i];
         if (is_garbage(segment)) {
             list_extent(list, capacity, &count, segment->position / FX_BLOCK_SIZE, segment->blocks);
         }
@@ -243,7 +352,7 @@ size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t 
 void fx_segments_sweep(fx_segments *segments) {
     size_t kept = 0;
     for (size_t i = 0; i < segments->count; i++) {
-        fx_segment *segment = segments->items[i];
+        fx_disk_segment *segment = segments->items[i];
         account(segments, segment, false);
         if (is_garbage(segment)) {
             fx_segment_destroy(segment);
@@ -262,21 +371,21 @@ void fx_segments_sweep(fx_segments *segments) {
     segments->count = kept;
 }
 
-fx_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
+fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
     size_t at = upper_bound(segments, position);
     if (at == 0) {
         return NULL;
     }
-    fx_segment *segment = segments->items[at - 1];
+    fx_disk_segment *segment = segments->items[at - 1];
     return position - segment->position < segment->byte_length ? segment : NULL;
 }
 
 /* The segment and the offset of a location; NULL: none. */
-static fx_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
+static fx_disk_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
     if (location > UINT64_MAX / FX_RECORD_ALIGN) {
         return NULL;
     }
-    fx_segment *segment = fx_segments_find(segments, location * FX_RECORD_ALIGN);
+    fx_disk_segment *segment = fx_segments_find(segments, location * FX_RECORD_ALIGN);
     if (segment != NULL) {
         *offset_out = (uint32_t)(location * FX_RECORD_ALIGN - segment->position);
     }
@@ -284,17 +393,18 @@ static fx_segment *locate(const fx_segments *segments, uint64_t location, uint32
 }
 
 /* Dead large values rise, or fall, with the bit of their record. */
-static uint64_t large_blocks_at(const fx_segment *segment, uint32_t offset) {
+static uint64_t large_blocks_at(const fx_disk_segment *segment, uint32_t offset) {
     const fx_segment_large *large = fx_segment_find_large(segment, offset);
     return large != NULL ? large->blocks : 0;
 }
 
 bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    fx_segment *segment = locate(segments, location, &offset);
+    fx_disk_segment *segment = locate(segments, location, &offset);
     if (segment == NULL || fx_segment_is_live(segment, offset)) {
         return false;
     }
+    segments->dead_segment_blocks -= segment->live_count == 0 ? segment->blocks : 0;
     fx_segment_set_live(segment, offset);
     segments->live_records++;
     segments->dead_large_blocks -= large_blocks_at(segment, offset);
@@ -303,7 +413,7 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
 
 bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    fx_segment *segment = locate(segments, location, &offset);
+    fx_disk_segment *segment = locate(segments, location, &offset);
     if (segment == NULL || !fx_segment_is_live(segment, offset)) {
         return false;
     }
@@ -312,16 +422,17 @@ bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     segment->live_count--;
     segments->live_records--;
     segments->dead_large_blocks += large_blocks_at(segment, offset);
+    segments->dead_segment_blocks += segment->live_count == 0 ? segment->blocks : 0;
     return true;
 }
 
 bool fx_segments_is_live(const fx_segments *segments, uint64_t location) {
     uint32_t offset = 0;
-    const fx_segment *segment = locate(segments, location, &offset);
+    const fx_disk_segment *segment = locate(segments, location, &offset);
     return segment != NULL && fx_segment_is_live(segment, offset);
 }
 
-static const char *segment_check(const fx_segment *segment) {
+static const char *segment_check(const fx_disk_segment *segment) {
     uint32_t units = segment->byte_length / FX_RECORD_SIZE_MIN;
     uint32_t bits = 0;
     for (uint32_t unit = fx_segment_next_live(segment, 0); unit != UINT32_MAX;
@@ -345,7 +456,7 @@ static const char *segment_check(const fx_segment *segment) {
 const char *fx_segments_check(const fx_segments *segments) {
     fx_segments sums = {0};
     for (size_t i = 0; i < segments->count; i++) {
-        const fx_segment *segment = segments->items[i];
+        const fx_disk_segment *segment = segments->items[i];
         const char *wrong = segment_check(segment);
         if (wrong != NULL) {
             return wrong;
@@ -360,7 +471,9 @@ const char *fx_segments_check(const fx_segments *segments) {
         sums.packed_blocks != segments->packed_blocks ||
         sums.inline_bytes != segments->inline_bytes ||
         sums.large_blocks != segments->large_blocks ||
-        sums.dead_large_blocks != segments->dead_large_blocks) {
+        sums.dead_large_blocks != segments->dead_large_blocks ||
+        sums.dead_segment_blocks != segments->dead_segment_blocks ||
+        sums.records != segments->records || sums.record_bytes != segments->record_bytes) {
         return "the sums over all segments are wrong";
     }
     return NULL;

@@ -19,7 +19,7 @@ typedef struct fx_segment_large {
     uint64_t block;
 } fx_segment_large;
 
-typedef struct fx_segment {
+typedef struct fx_disk_segment {
     uint64_t position; /* byte in the file */
     uint64_t group;
     uint32_t byte_length; /* header included */
@@ -31,17 +31,20 @@ typedef struct fx_segment {
     fx_segment_large *larges; /* rising record_offset */
     bool moving;              /* a checkpoint under way rewrites its records */
     uint64_t live[];          /* bits */
-} fx_segment;
+} fx_disk_segment;
 
 typedef struct fx_segments {
-    fx_segment **items; /* rising position */
+    fx_disk_segment **items; /* rising position */
     size_t count;
     size_t capacity;
     uint64_t live_records;
     uint64_t inline_bytes;  /* byte lengths of inline segments */
     uint64_t packed_blocks; /* of the extents of segments */
     uint64_t large_blocks;  /* of those of large values, dead ones included */
+    uint64_t dead_segment_blocks; /* of segments without a live record */
     uint64_t dead_large_blocks;
+    uint64_t records;      /* live or not ... */
+    uint64_t record_bytes; /* ... and their size */
 } fx_segments;
 
 /* Words of a live bitmap. */
@@ -50,22 +53,53 @@ static inline size_t fx_segment_words(uint32_t byte_length) {
 }
 
 /* Nothing is live at first. NULL: no memory. `larges` has room for large_capacity. */
-fx_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
+fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
                               uint64_t group, uint32_t record_count, uint32_t large_capacity);
-void fx_segment_destroy(fx_segment *segment);
+void fx_segment_destroy(fx_disk_segment *segment);
 /* Room for one more large value. */
-bool fx_segment_reserve_large(fx_segment *segment);
+bool fx_segment_reserve_large(fx_disk_segment *segment);
 /* Adds a large value; room was made, the record is not before those added already. */
-void fx_segment_add_large(fx_segment *segment, uint32_t record_offset, uint64_t block,
+void fx_segment_add_large(fx_disk_segment *segment, uint32_t record_offset, uint64_t block,
                           uint32_t blocks);
-fx_segment_large *fx_segment_find_large(const fx_segment *segment, uint32_t record_offset);
-bool fx_segment_is_live(const fx_segment *segment, uint32_t record_offset);
+fx_segment_large *fx_segment_find_large(const fx_disk_segment *segment, uint32_t record_offset);
+bool fx_segment_is_live(const fx_disk_segment *segment, uint32_t record_offset);
 /* For a segment that is in no table yet. */
-void fx_segment_set_live(fx_segment *segment, uint32_t record_offset);
+void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset);
 /* The first live bit from `unit` (units of 32 bytes) on; UINT32_MAX: none. */
-uint32_t fx_segment_next_live(const fx_segment *segment, uint32_t unit);
+uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit);
 /* An estimate: bytes of the records that are live. */
-uint64_t fx_segment_live_bytes(const fx_segment *segment);
+uint64_t fx_segment_live_bytes(const fx_disk_segment *segment);
+
+/* Goes through the records of a segment's image. */
+typedef struct fx_segment_walk {
+    const fx_store_id *id;
+    const uint8_t *image; /* byte_length bytes */
+    uint64_t position;
+    uint32_t byte_length;
+    uint32_t offset; /* of the next record, unless lost */
+    uint32_t unit;
+    bool lost;       /* damage: where the next record begins is not known */
+    uint64_t budget; /* bytes that may still be summed in search of it */
+} fx_segment_walk;
+
+typedef enum fx_walk_result { FX_WALK_RECORD, FX_WALK_DAMAGED, FX_WALK_END } fx_walk_result;
+
+/* One record; `location` as in record.h. */
+typedef struct fx_walked {
+    fx_entry entry;
+    uint32_t offset;
+    uint32_t size;
+    uint64_t location;
+} fx_walked;
+
+void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
+                          uint64_t position, uint32_t byte_length);
+/* The next live record of `segment`, verified; FX_WALK_DAMAGED for one that is not sound, whose
+ * `location` is about right; the walk goes on behind it. */
+fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_disk_segment *segment,
+                                    fx_walked *out);
+/* The next record, live or not, tombstones included; FX_WALK_DAMAGED: some bytes hold no record. */
+fx_walk_result fx_segment_walk_all(fx_segment_walk *walk, fx_walked *out);
 
 void fx_segments_init(fx_segments *segments);
 void fx_segments_deinit(fx_segments *segments);
@@ -73,7 +107,7 @@ void fx_segments_deinit(fx_segments *segments);
 bool fx_segments_reserve(fx_segments *segments, size_t count);
 /* Takes the segment over; room was made. False: it overlaps another one (and stays the caller's).
  */
-bool fx_segments_add(fx_segments *segments, fx_segment *segment);
+bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment);
 /* What a checkpoint leaves behind: segments without live records, those that are `moving`, and dead
  * large values. The extents of these: writes up to `capacity` of them to `list` and returns how
  * many there are. */
@@ -81,7 +115,7 @@ size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t 
 /* Forgets them. */
 void fx_segments_sweep(fx_segments *segments);
 /* The segment that holds the byte; NULL: none. */
-fx_segment *fx_segments_find(const fx_segments *segments, uint64_t position);
+fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position);
 /* The record at `location` became live, or is dead. False: there is no such segment or the bit was
  * as it is to be. Cannot fail otherwise. */
 bool fx_segments_set_live(fx_segments *segments, uint64_t location);

@@ -1,5 +1,5 @@
-/* check: holds the merge lock and every shard's lock, in lock order, for its whole time: what it sees is one
- * moment. Costs a cache miss per key and structure.
+/* check: holds the merge lock and every shard's lock, in lock order, for its whole time: what it
+ * sees is one moment. Costs a cache miss per key and structure.
  */
 #include "engine/check.h"
 
@@ -46,7 +46,8 @@ static void check_order_locked(fx_engine *engine, fx_check_sink *sink) {
     uint64_t seen = 0;
     uint64_t keys = fx_load_relaxed(&engine->count);
     for (;;) {
-        size_t found = fx_skiplist_forward(engine->order, last, last_len, last != NULL, records, 64);
+        size_t found =
+            fx_skiplist_forward(engine->order, last, last_len, last != NULL, records, 64);
         if (found == 0 || seen > keys) {
             break;
         }

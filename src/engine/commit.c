@@ -18,6 +18,7 @@
 
 /* What one commit may add to limbo: an old record and an old block. */
 #define LIMBO_PER_COMMIT 2u
+#define MEMORY_SLACK_MAX ((uint64_t)1 << 20)
 /* Blocks wait for readers; look after them every so many. */
 #define LIMBO_PATIENCE 64u
 
@@ -114,7 +115,10 @@ static bool refuses_growth(const fx_engine *engine, const fx_record *old, uint64
         had = fx_slab_slot_size(fx_meta_size(old->meta)) +
               (block != NULL ? fx_block_footprint((size_t)block->size) : 0);
     }
-    return size > had && fx_engine_over_limit(engine, size - had);
+    /* Memory comes in pages, for the table and the order too: stop a little before the limit. */
+    uint64_t slack = engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32
+                                                                  : MEMORY_SLACK_MAX;
+    return size > had && fx_engine_over_limit(engine, size - had + slack);
 }
 
 /* Everything that put needs, and the new record if there must be one. */

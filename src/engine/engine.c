@@ -28,6 +28,13 @@ static size_t shards_size(const fx_engine *engine) {
     return fx_round_up(engine->shard_count * sizeof(fx_shard), 4096);
 }
 
+/* What a store takes before it holds anything, and keeps. */
+static size_t fixed_cost(const fx_engine *engine) {
+    size_t pending = FX_PENDING_MAX * sizeof(uintptr_t) * engine->shard_count;
+    size_t merge = FX_PENDING_MAX * (sizeof(fx_skiplist_op) + sizeof(fx_record *));
+    return shards_size(engine) + (engine->ordered ? pending + merge : 0);
+}
+
 feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) {
     memset(engine, 0, sizeof *engine);
     engine->shard_count = options->shard_count;
@@ -66,6 +73,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
         fx_engine_deinit(engine);
         return FEOX_ERR_MEMORY;
     }
+    fx_slab_pool_charge(&engine->pool, (int64_t)fixed_cost(engine));
     return FEOX_OK;
 }
 

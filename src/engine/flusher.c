@@ -1,44 +1,316 @@
-/* flusher: placeholder until the file side is joined: files cannot be opened. */
+/* flusher: why this way. There is no flusher thread that writers hand their work to: whoever needs
+ * durability first takes the ownership of the volume and writes the whole open group itself; who
+ * comes later waits for that group or leads the next. A hand-over to another thread would cost more
+ * than the write. Background work is the same, called from a timer.
+ *
+ * Ordering: durable_group is stored with release after the group's SYNC and after its records have
+ * their places; a waiter's acquire load therefore sees both.
+ */
 #include "engine/flusher.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/compactor.h"
+#include "engine/group.h"
+#include "engine/recover.h"
+#include "engine/volume.h"
+
+/* ---- Opening and closing ---- */
+
+static void destroy(fx_flusher *flusher) {
+    fx_space_deinit(&flusher->space);
+    fx_segments_deinit(&flusher->segments);
+    fx_staging_deinit(&flusher->staging);
+    if (flusher->queue != NULL) {
+        fx_dev_queue_close(flusher->queue);
+    }
+    fx_mem_free(flusher->dead_next);
+    fx_cond_deinit(&flusher->turn);
+    fx_mutex_deinit(&flusher->gate);
+    fx_mem_free(flusher);
+}
+
+static feox_status create(fx_engine *engine, fx_dev *dev, const fx_flusher_options *options,
+                          fx_flusher **flusher_out) {
+    fx_flusher *flusher = fx_mem_zalloc(sizeof *flusher);
+    if (flusher == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!fx_mutex_init(&flusher->gate)) {
+        fx_mem_free(flusher);
+        return FEOX_ERR_MEMORY;
+    }
+    if (!fx_cond_init(&flusher->turn)) {
+        fx_mutex_deinit(&flusher->gate);
+        fx_mem_free(flusher);
+        return FEOX_ERR_MEMORY;
+    }
+    flusher->engine = engine;
+    flusher->dev = dev;
+    flusher->read_only = options->read_only;
+    flusher->initial_blocks = fx_blocks_of(options->file_size_initial);
+    fx_epoch_init(&flusher->readers);
+    fx_segments_init(&flusher->segments);
+    feox_status status = FEOX_OK;
+    if (!options->read_only) {
+        int error = fx_dev_queue_open(dev, &flusher->queue);
+        if (error != 0) {
+            flusher->queue = NULL;
+            status = fx_error_set(error == -ENOMEM ? FEOX_ERR_MEMORY : FEOX_ERR_IO, -error,
+                                  "opening a queue to the device");
+        } else {
+            status = fx_staging_init(&flusher->staging, flusher->queue);
+        }
+    }
+    if (status != FEOX_OK) {
+        destroy(flusher);
+        return status;
+    }
+    *flusher_out = flusher;
+    return FEOX_OK;
+}
 
 feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_options *options,
                             fx_flusher **flusher_out) {
-    (void)engine, (void)dev, (void)options, (void)flusher_out;
-    return FEOX_ERR_UNSUPPORTED;
+    fx_flusher *flusher = NULL;
+    *flusher_out = NULL;
+    feox_status status = create(engine, dev, options, &flusher);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    status = fx_recover_open(flusher, options);
+    if (status != FEOX_OK) {
+        destroy(flusher);
+        return status;
+    }
+    if (flusher->open_group == 0) { /* nothing to read, and nothing may be written */
+        flusher->open_group = 1;
+    }
+    fx_volume_publish(flusher);
+    *flusher_out = flusher;
+    return FEOX_OK;
 }
-feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns) {
-    (void)flusher, (void)now_ns;
-    return FEOX_ERR_UNSUPPORTED;
+
+/* ---- Who owns the volume ---- */
+
+/* Waits for the ownership, but not if `group` becomes durable meanwhile: then false. */
+static bool enter(fx_flusher *flusher, uint64_t group) {
+    bool mine = false;
+    fx_mutex_lock(&flusher->gate);
+    while (flusher->busy && fx_load_acquire(&flusher->durable_group) < group) {
+        fx_cond_wait(&flusher->turn, &flusher->gate);
+    }
+    if (fx_load_acquire(&flusher->durable_group) < group) {
+        flusher->busy = true;
+        mine = true;
+    }
+    fx_mutex_unlock(&flusher->gate);
+    return mine;
 }
+
+static bool try_enter(fx_flusher *flusher) {
+    bool mine = false;
+    if (fx_mutex_try(&flusher->gate)) {
+        mine = !flusher->busy;
+        flusher->busy = true;
+        fx_mutex_unlock(&flusher->gate);
+    }
+    return mine;
+}
+
+void fx_flusher_enter(fx_flusher *flusher) {
+    (void)enter(flusher, UINT64_MAX);
+}
+
+void fx_flusher_leave(fx_flusher *flusher) {
+    fx_mutex_lock(&flusher->gate);
+    flusher->busy = false;
+    fx_cond_wake_all(&flusher->turn);
+    fx_mutex_unlock(&flusher->gate);
+}
+
+/* ---- Flushing ---- */
+
 uint64_t fx_flusher_open_group(const fx_flusher *flusher) {
-    (void)flusher;
-    return 0;
+    return fx_load_acquire(&flusher->open_group);
 }
-feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns) {
-    (void)flusher, (void)group, (void)now_ns;
-    return FEOX_ERR_UNSUPPORTED;
-}
-void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms) {
-    (void)flusher, (void)now_ns, (void)flush_interval_ms;
-}
+
 feox_status fx_flusher_status(const fx_flusher *flusher) {
-    (void)flusher;
-    return FEOX_ERR_UNSUPPORTED;
+    return (feox_status)fx_load_relaxed(&flusher->status);
 }
+
+uint64_t fx_flusher_time(const fx_flusher *flusher) {
+    return flusher->time_ns;
+}
+
+feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns) {
+    if (fx_load_acquire(&flusher->durable_group) >= group || !enter(flusher, group)) {
+        return FEOX_OK;
+    }
+    feox_status status = fx_group_flush(flusher, now_ns);
+    fx_flusher_leave(flusher);
+    return status;
+}
+
+/* The age of the oldest commit that waits, 0 if none does; and how much waits. */
+static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *full_out) {
+    uint64_t first = 0;
+    *bytes_out = 0;
+    *full_out = false;
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        fx_shard *shard = &flusher->engine->shards[i];
+        fx_spinlock_lock(&shard->lock);
+        for (unsigned h = 0; h < 2; h++) {
+            uint64_t here = shard->wbuf.halves[h].first_ns;
+            first = here != 0 && (first == 0 || here < first) ? here : first;
+        }
+        uint64_t waiting = fx_wbuf_waiting(&shard->wbuf);
+        fx_spinlock_unlock(&shard->lock);
+        *bytes_out += waiting;
+        *full_out = *full_out || waiting > FX_WBUF_SIZE_MAX / 2;
+    }
+    return first;
+}
+
+void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms) {
+    uint64_t bytes = 0;
+    bool full = false;
+    if (flusher->read_only || fx_flusher_status(flusher) != FEOX_OK || !try_enter(flusher)) {
+        return;
+    }
+    uint64_t first = oldest(flusher, &bytes, &full);
+    uint64_t limit = (uint64_t)flush_interval_ms * 1000000u;
+    if (full || (first != 0 && now_ns >= first && now_ns - first >= limit)) {
+        (void)fx_group_flush(flusher, now_ns); /* a failure is told to who asks for durability */
+    }
+    fx_space_reclaim(&flusher->space, false);
+    if (fx_flusher_status(flusher) == FEOX_OK && fx_compactor_due(flusher)) {
+        (void)fx_compactor_checkpoint(flusher, false);
+    }
+    fx_flusher_leave(flusher);
+}
+
+static feox_status close_down(fx_flusher *flusher, uint64_t now_ns) {
+    feox_status status = fx_group_flush(flusher, now_ns);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    const fx_segments *segments = &flusher->segments;
+    if (flusher->journal.used > 0 ||
+        segments->dead_segment_blocks + segments->dead_large_blocks > 0) {
+        status = fx_compactor_checkpoint(flusher, false);
+        /* Everything is durable without it. */
+        status = status == FEOX_ERR_SPACE || status == FEOX_ERR_MEMORY ? FEOX_OK : status;
+    }
+    fx_space_reclaim(&flusher->space, true);
+    if (status == FEOX_OK) {
+        (void)fx_space_shrink(&flusher->space, flusher->initial_blocks);
+    }
+    return status;
+}
+
+feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns) {
+    feox_status status = FEOX_OK;
+    if (!flusher->read_only) {
+        fx_flusher_enter(flusher);
+        status = close_down(flusher, now_ns);
+        fx_flusher_leave(flusher);
+    }
+    destroy(flusher);
+    return status;
+}
+
+/* ---- Reading ---- */
+
+/* Reads the record at `position` into a new aligned buffer, as much as it takes. */
+static feox_status read_record(fx_flusher *flusher, uint64_t position, size_t key_len,
+                               uint8_t **buffer_out, size_t *lead_out, size_t *size_out) {
+    uint64_t start = position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
+    size_t lead = (size_t)(position - start);
+    size_t size = (size_t)fx_round_up(lead + FX_RECORD_HEADER_SIZE + key_len, FX_BLOCK_SIZE);
+    *lead_out = lead;
+    *buffer_out = NULL;
+    for (;;) {
+        fx_mem_free(*buffer_out);
+        *buffer_out = fx_mem_alloc_aligned(size, FX_BLOCK_SIZE);
+        if (*buffer_out == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+        *size_out = size;
+        int error = fx_volume_read(flusher, start, *buffer_out, size);
+        if (error != 0) {
+            return error == -ERANGE ? FEOX_MISMATCH
+                                    : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
+                                                   (unsigned long long)start);
+        }
+        size_t needed = lead + fx_format_record_peek(*buffer_out + lead);
+        if (needed <= size) {
+            return FEOX_OK;
+        }
+        size = (size_t)fx_round_up(needed, FX_BLOCK_SIZE);
+    }
+}
+
+static feox_status read_value(fx_flusher *flusher, uint64_t position, const void *key,
+                              size_t key_len, uint64_t version, fx_block **block_out) {
+    uint8_t *buffer = NULL;
+    size_t lead = 0;
+    size_t size = 0;
+    size_t record_size = 0;
+    fx_entry entry;
+    feox_status status = read_record(flusher, position, key_len, &buffer, &lead, &size);
+    if (status == FEOX_OK && !fx_format_record_verify(buffer + lead, size - lead, &flusher->id,
+                                                      position, &entry, &record_size)) {
+        status = FEOX_ERR_CORRUPT;
+    }
+    if (status == FEOX_OK &&
+        (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
+         entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
+        status = FEOX_MISMATCH;
+    }
+    if (status == FEOX_OK && entry.kind == FX_ENTRY_LARGE) {
+        status = fx_volume_read_large(flusher, &entry, block_out);
+    } else if (status == FEOX_OK) {
+        *block_out = fx_block_create(entry.value, entry.value_len);
+        status = *block_out != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
+    }
+    fx_mem_free(buffer);
+    return status;
+}
+
 feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
                             size_t key_len, uint64_t version, fx_block **block_out) {
-    (void)flusher, (void)location, (void)key, (void)key_len, (void)version, (void)block_out;
-    return FEOX_ERR_UNSUPPORTED;
+    *block_out = NULL;
+    if (!fx_location_clean(location) || location > UINT64_MAX / FX_RECORD_ALIGN) {
+        return FEOX_MISMATCH;
+    }
+    fx_pin pin = fx_epoch_pin(&flusher->readers);
+    feox_status status = read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version,
+                                    block_out);
+    fx_epoch_unpin(pin);
+    return status;
 }
-uint64_t fx_flusher_time(const fx_flusher *flusher) {
-    (void)flusher;
-    return 0;
-}
+
+/* ---- Statistics ---- */
+
 void fx_flusher_stats(fx_flusher *flusher, uint64_t now_ns, feox_statistics *stats) {
-    (void)flusher, (void)now_ns, (void)stats;
-}
-#include "engine/check_disk.h"
-feox_status fx_check_disk(fx_flusher *flusher, fx_check_sink *sink) {
-    (void)flusher, (void)sink;
-    return FEOX_OK;
+    const fx_volume_figures *figures = &flusher->figures;
+    bool full = false;
+    uint64_t first = oldest(flusher, &stats->window_bytes, &full);
+    stats->window_age_ms = first != 0 && now_ns > first ? (now_ns - first) / 1000000u : 0;
+    stats->disk_reads += fx_load_relaxed(&flusher->disk_reads);
+    stats->disk_read_bytes += fx_load_relaxed(&flusher->disk_read_bytes);
+    stats->disk_write_bytes += fx_load_relaxed(&figures->written_bytes);
+    stats->file_size = fx_load_relaxed(&figures->file_size);
+    stats->file_free = fx_load_relaxed(&figures->file_free);
+    stats->file_live = fx_load_relaxed(&figures->file_live);
+    stats->groups_written += fx_load_relaxed(&figures->groups_written);
+    stats->checkpoints += fx_load_relaxed(&figures->checkpoints);
+    stats->corrupt_records += fx_load_relaxed(&flusher->corrupt_records);
+    stats->io_error = fx_flusher_status(flusher);
 }

@@ -77,3 +77,10 @@ void fx_limbo_reclaim(fx_limbo *limbo, fx_slab *slab, bool persistent, uint64_t 
         item_free(item, slab, persistent);
     }
 }
+
+void fx_limbo_trim(fx_limbo *limbo) {
+    if (limbo->count == 0 && limbo->capacity > 64) {
+        fx_mem_free(limbo->items);
+        *limbo = (fx_limbo){0};
+    }
+}

@@ -29,5 +29,7 @@ void fx_limbo_add_block(fx_limbo *limbo, fx_block *block, uint64_t stamp);
 /* Frees what is older than `safe` (fx_epoch_safe), at most `budget` items. */
 void fx_limbo_reclaim(fx_limbo *limbo, fx_slab *slab, bool persistent, uint64_t safe,
                       size_t budget);
+/* An empty ring that grew large gives its memory back. */
+void fx_limbo_trim(fx_limbo *limbo);
 
 #endif

@@ -57,6 +57,7 @@ void fx_sweeper_tidy(fx_engine *engine) {
         fx_shard *shard = &engine->shards[i];
         fx_spinlock_lock(&shard->lock);
         fx_limbo_reclaim(&shard->limbo, &shard->slab, engine->persistent, safe, 4096);
+        fx_limbo_trim(&shard->limbo);
         fx_slab_trim(&shard->slab);
         fx_table_trim_locked(&shard->table);
         fx_spinlock_unlock(&shard->lock);

@@ -204,8 +204,8 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
     const uint8_t *start = (const uint8_t *)record;
     bool same = fx_meta_key_len(meta) == key_len &&
                 same_bytes(start + fx_meta_key_offset(meta), key, key_len);
+    view_out->version = fx_state_version(state);
     if (same) {
-        view_out->version = fx_state_version(state);
         view_out->timestamp = fx_load_acquire(&record->timestamp);
         view_out->expiry_ns = (meta & FX_RECORD_TTL) != 0
                                   ? fx_load_acquire((const uint64_t *)(const void *)start + 3)

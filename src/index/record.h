@@ -189,7 +189,7 @@ typedef struct fx_record_view {
 
 typedef enum fx_read_result {
     FX_READ_OK,
-    FX_READ_OTHER_KEY, /* alive, and not this key */
+    FX_READ_OTHER_KEY, /* alive, and not this key; the view has its version */
     FX_READ_RETRY      /* dead, or changed meanwhile: look it up again */
 } fx_read_result;
 

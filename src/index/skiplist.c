@@ -37,14 +37,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define FILL_BUILD 43u                        /* entries per block of a bulk build: 90 % */
-#define ROOM_WORTH (FX_SKIP_FANOUT / 4)       /* free entries that make evening out worth it */
-#define SMALL (FX_SKIP_FANOUT / 4)            /* below: look for a neighbour to merge with */
-#define MERGED_MAX (FX_SKIP_FANOUT * 3 / 4)   /* not fuller than this after a merge */
-#define FEW 4u                                /* below: even out if it cannot be merged */
-#define APPENDED 4u                           /* entries of a block split off at the end */
-#define SPREAD_MAX 3u                         /* nodes that a step makes */
-#define PREFETCH_AHEAD 4u                     /* ops whose leaves are on the way to the cache */
+#define FILL_BUILD 43u                      /* entries per block of a bulk build: 90 % */
+#define ROOM_WORTH (FX_SKIP_FANOUT / 4)     /* free entries that make evening out worth it */
+#define SMALL (FX_SKIP_FANOUT / 4)          /* below: look for a neighbour to merge with */
+#define MERGED_MAX (FX_SKIP_FANOUT * 3 / 4) /* not fuller than this after a merge */
+#define FEW 4u                              /* below: even out if it cannot be merged */
+#define APPENDED 4u                         /* entries of a block split off at the end */
+#define SPREAD_MAX 3u                       /* nodes that a step makes */
+#define PREFETCH_AHEAD 4u                   /* ops whose leaves are on the way to the cache */
 
 /* The nodes from the leaf (0) up to the root, and which child each continues with. */
 typedef struct trail {
@@ -135,15 +135,23 @@ static void load_node(cargo *load, const fx_skip_node *node) {
     }
 }
 
-/* Writes `count` entries from `at` on; `low` is stored already. */
+/* Makes the heads of `count` entries from `at` on right for a node between two fences, and returns
+ * its prefix. May read each record, so it is done before readers have to wait. */
+static size_t prepare_heads(cargo *load, unsigned at, unsigned count, const fx_fence *low,
+                            const fx_fence *high) {
+    size_t prefix = prefix_of(low, high);
+    for (unsigned i = at; i < at + count; i++) {
+        if (load->prefixes[i] != prefix) {
+            load->heads[i] = fx_skip_head(entry_key(load->level, load->items[i]), prefix);
+        }
+    }
+    return prefix;
+}
+
 static void unload(const cargo *load, unsigned at, unsigned count, fx_skip_node *node,
-                   const fx_fence *high) {
-    size_t prefix = prefix_of(node->low, high);
-    for (unsigned i = 0; i < count; i++, at++) {
-        uint32_t head = load->prefixes[at] == prefix
-                            ? load->heads[at]
-                            : fx_skip_head(entry_key(load->level, load->items[at]), prefix);
-        store_entry(node, i, head, load->items[at]);
+                   size_t prefix) {
+    for (unsigned i = 0; i < count; i++) {
+        store_entry(node, i, load->heads[at + i], load->items[at + i]);
     }
     fx_store_release(&node->shape, fx_shape_make(prefix, load->level, count));
 }
@@ -155,6 +163,8 @@ typedef struct spread {
     fx_fence *lows[SPREAD_MAX];
     fx_fence *old_lows[SPREAD_MAX];
     unsigned starts[SPREAD_MAX + 1]; /* of each node's entries in the load */
+    size_t prefixes[SPREAD_MAX];
+    fx_skip_node *after; /* the neighbour behind the last old node */
 } spread;
 
 static void spread_prepare(fx_skiplist *list, spread *plan, fx_skip_node *parent, unsigned first,
@@ -184,6 +194,14 @@ static void spread_prepare(fx_skiplist *list, spread *plan, fx_skip_node *parent
                                          : ((fx_skip_node *)items[0])->low;
         FX_ASSERT(plan->lows[i] != NULL);
     }
+    plan->after = plan->nodes[from - 1]->next;
+    for (unsigned i = 0; i < to; i++) {
+        const fx_fence *high = i + 1 < to            ? plan->lows[i + 1]
+                               : plan->after != NULL ? plan->after->low
+                                                     : NULL;
+        plan->prefixes[i] = prepare_heads(
+            load, plan->starts[i], plan->starts[i + 1] - plan->starts[i], plan->lows[i], high);
+    }
 }
 
 static void spread_parent(const spread *plan, fx_skip_node *parent, unsigned first, unsigned from,
@@ -201,14 +219,13 @@ static void spread_parent(const spread *plan, fx_skip_node *parent, unsigned fir
     }
 }
 
-/* Turns `from` children of `parent` into `to`. The parent has room, nodes and fences are
- * reserved. */
+/* Turns `from` children of `parent`, which has room, into `to`. Nodes and fences are reserved. */
 static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned first, unsigned from,
                             unsigned to, bool append) {
     spread plan;
     spread_prepare(list, &plan, parent, first, from, to, append);
     unsigned most = from > to ? from : to;
-    fx_skip_node *after = plan.nodes[from - 1]->next;
+    fx_skip_node *after = plan.after;
     enter(parent);
     for (unsigned i = 0; i < most; i++) {
         enter(plan.nodes[i]);
@@ -219,13 +236,13 @@ static void spread_children(fx_skiplist *list, fx_skip_node *parent, unsigned fi
     }
     for (unsigned i = 0; i < to; i++) {
         fx_skip_node *node = plan.nodes[i];
-        const fx_fence *high = i + 1 < to ? plan.lows[i + 1] : after != NULL ? after->low : NULL;
         fx_store_release(&node->low, plan.lows[i]);
         fx_store_release(&node->next, i + 1 < to ? plan.nodes[i + 1] : after);
         if (i > 0) {
             fx_store_release(&node->prev, plan.nodes[i - 1]);
         }
-        unload(&plan.load, plan.starts[i], plan.starts[i + 1] - plan.starts[i], node, high);
+        unload(&plan.load, plan.starts[i], plan.starts[i + 1] - plan.starts[i], node,
+               plan.prefixes[i]);
     }
     spread_parent(&plan, parent, first, from, to);
     if (after != NULL) {
@@ -299,9 +316,9 @@ static void make_room(fx_skiplist *list, trail *path, bool at_end) {
             return;
         }
         if (count < FX_SKIP_FANOUT) {
-            bool two = right || left;
-            spread_children(list, parent, right ? index : left ? index - 1 : index, two ? 2 : 1,
-                            two ? 3 : 2, append);
+            unsigned from = right || left ? 2 : 1;
+            unsigned first = left && !right ? index - 1 : index;
+            spread_children(list, parent, first, from, from + 1, append);
             return;
         }
     }
@@ -625,8 +642,8 @@ static fx_skip_node *build_chain(fx_skiplist *list, unsigned level, size_t count
 }
 
 /* Deals `entries` records, or the nodes of the level below, out to the `count` nodes of a level. */
-static void build_fill(fx_skip_node *node, size_t count, size_t entries,
-                       fx_record *const *records, fx_skip_node *below) {
+static void build_fill(fx_skip_node *node, size_t count, size_t entries, fx_record *const *records,
+                       fx_skip_node *below) {
     cargo load = {.level = fx_shape_level(node->shape)};
     for (size_t i = 0; i < count; i++, node = node->next) {
         size_t start = entries * i / count;
@@ -640,10 +657,10 @@ static void build_fill(fx_skip_node *node, size_t count, size_t entries,
             load.items[k] = below != NULL ? (void *)below : (void *)records[start + k];
             below = below != NULL ? below->next : NULL;
         }
-        const fx_fence *high = load.level > 0      ? (below != NULL ? below->low : NULL)
+        const fx_fence *high = load.level > 0       ? (below != NULL ? below->low : NULL)
                                : node->next != NULL ? node->next->low
                                                     : NULL;
-        unload(&load, 0, load.count, node, high);
+        unload(&load, 0, load.count, node, prepare_heads(&load, 0, load.count, node->low, high));
         leave(node);
     }
 }

@@ -12,8 +12,7 @@ typedef struct tour {
 } tour;
 
 static fx_skip_key entry_key(unsigned level, const void *item) {
-    return level == 0 ? fx_skip_record_key(item)
-                      : fx_fence_key(((const fx_skip_node *)item)->low);
+    return level == 0 ? fx_skip_record_key(item) : fx_fence_key(((const fx_skip_node *)item)->low);
 }
 
 static const char *check_entries(const fx_skip_node *node, const fx_fence *high) {
@@ -54,8 +53,7 @@ static const char *check_node(tour *walk, fx_skip_node *node, unsigned level,
     if (count < (level > 0 ? 2u : 1u) && node != walk->list->root) {
         return "a node has too few entries";
     }
-    if (node->prev != walk->last[level] ||
-        (node->prev != NULL && node->prev->next != node)) {
+    if (node->prev != walk->last[level] || (node->prev != NULL && node->prev->next != node)) {
         return "neighbours are not linked";
     }
     if ((node->next != NULL ? node->next->low : NULL) != high) {
@@ -130,7 +128,6 @@ const char *fx_skiplist_check(fx_skiplist *list) {
     if (walk.entries != list->count) {
         return "the count is wrong";
     }
-    return nodes != list->nodes.used || fences + 1 != walk.nodes[0]
-               ? "nodes or fences are lost"
-               : NULL;
+    return nodes != list->nodes.used || fences + 1 != walk.nodes[0] ? "nodes or fences are lost"
+                                                                    : NULL;
 }

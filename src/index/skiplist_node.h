@@ -51,15 +51,15 @@ typedef struct fx_skip_unit fx_skip_unit;
 /* Objects of one size in aligned units that keep their addresses and their size until destroy. */
 typedef struct fx_skip_pool {
     size_t object_size;
-    size_t unit_size;     /* a power of two: the unit of an object is found by masking */
+    size_t unit_size; /* a power of two: the unit of an object is found by masking */
     size_t per_unit;
-    size_t available;     /* objects that can be had without asking the system */
+    size_t available; /* objects that can be had without asking the system */
     size_t used;
     size_t units;
-    void *free_first;     /* linked through the word at offset 8 of each */
-    fx_skip_unit *fresh;  /* units with objects never handed out since map or discard */
+    void *free_first;    /* linked through the word at offset 8 of each */
+    fx_skip_unit *fresh; /* units with objects never handed out since map or discard */
     fx_skip_unit *all;
-    uint64_t *memory;     /* where bytes taken are counted; racing */
+    uint64_t *memory; /* where bytes taken are counted; racing */
 } fx_skip_pool;
 
 struct fx_skiplist {

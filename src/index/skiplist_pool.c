@@ -7,8 +7,8 @@
  *   P2 A free object is on the pool's list, or has not been carved since its unit was mapped or
  *      discarded; `available` counts both kinds.
  *   P3 A node's seq only rises: where zeros took its place, it starts again at `seq_floor`, which
- *      no free node's seq was above.
- *   P4 `memory` counts carved objects: what was never carved was never touched.
+ * no free node's seq was above. P4 `memory` counts carved objects: what was never carved was never
+ * touched.
  *
  * Fences fall into size classes. A class that is empty takes from the next larger one, so reserving
  * in the class of the longest key is enough for all.

@@ -10,15 +10,17 @@
  *   R2 Coupling: the child's seq is loaded before the parent is validated. If the parent is sound,
  *      then the child covered the key at the moment its seq was read; whatever the child then shows
  *      under this seq lies between fences that enclose the key. The root's parent is list->root.
- *      The same holds for a neighbour in the place of the child: so leaves are chained in one
- *      moment.
+ *      The same holds for a neighbour in the place of the child, which chains leaves in one moment.
  *   R3 No item is followed before its node was validated: a reused node may hold the other kind.
  *      A record that a sound node held was in the list after the reader was pinned, so its key
- *      stays as it is until the reader unpins. Its key was written before the release store of the
- *      item.
+ *      stays until the reader unpins. It was written before the release store of the item.
  *   R4 Fences are reached through a child that may change meanwhile. They are type-stable, read by
  *      acquire loads and bounded by their capacity; the bytes count only if the parent, which the
  *      writer enters before it touches a fence of its children, is sound afterwards.
+ *
+ * Readers store nothing shared and wait for no lock, but a reader that meets a node with the writer
+ * inside waits until it is out: some hundred nanoseconds, or longer if the writer loses the
+ * processor just there. What takes time (fences, reading records) the writer does before it enters.
  */
 #define _GNU_SOURCE
 #include "index/skiplist_node.h"
@@ -154,6 +156,14 @@ static inline void prefetch_node(const fx_skip_node *node) {
     }
 }
 
+/* What a window takes of a leaf. */
+static inline void prefetch_items(const fx_skip_node *leaf) {
+    __builtin_prefetch(leaf);
+    for (size_t i = 0; i < FX_SKIP_FANOUT; i += FX_CACHE_LINE / sizeof(void *)) {
+        __builtin_prefetch((const uint8_t *)leaf + offsetof(fx_skip_node, items) + i * 8);
+    }
+}
+
 /* Moves to `to`, a child or neighbour that was read from the spot's node. False: changed. */
 static bool step(spot *at, const fx_skip_node *to) {
     /* R3: first make sure that it is a node at all. */
@@ -215,6 +225,10 @@ static size_t walk(spot at, unsigned index, bool backward, fx_record **records, 
     *end_out = false;
     for (;;) {
         unsigned count = fx_shape_count(at.shape);
+        const fx_skip_node *next = fx_load_acquire(backward ? &at.node->prev : &at.node->next);
+        if (capacity - taken > (backward ? index : count - index)) {
+            prefetch_items(next);
+        }
         size_t got = taken;
         if (backward) {
             while (index > 0 && got < capacity) {
@@ -225,7 +239,6 @@ static size_t walk(spot at, unsigned index, bool backward, fx_record **records, 
                 records[got++] = fx_load_acquire(&at.node->items[index++]);
             }
         }
-        const fx_skip_node *next = fx_load_acquire(backward ? &at.node->prev : &at.node->next);
         if (!fx_skip_valid(at.node, at.seq)) {
             return taken;
         }

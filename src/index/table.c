@@ -20,18 +20,22 @@
 
 #define BUCKETS_FULL 512u
 #define BUCKETS_FIRST 8u
-/* 512 buckets, 63 overflow buckets and the header line are 9 pages. */
-#define OVERFLOW_PER_BUCKETS 8u
+#define OVERFLOW_SIZE 63u
+/* A bucket in eight may overflow before the segment grows. */
+#define OVERFLOW_SHARE 8u
 #define DEPTH_MAX 38u
+#define PAGE 4096u
 
+/* 1 + 8 pages. A young segment uses the first buckets only and touches no more pages than that. */
 struct fx_segment {
-    uint32_t mask; /* buckets - 1 */
-    uint32_t overflow_size;
+    uint32_t mask;          /* buckets in use - 1; atomic, relaxed: see T2 */
     uint32_t overflow_free; /* 1 + head of the list of free overflow buckets; 0: none */
-    uint32_t depth;         /* how many directory bits its entries share */
-    fx_segment *next;       /* on retired or spare */
+    uint32_t overflow_used;
+    uint32_t depth;   /* how many directory bits its entries share */
+    fx_segment *next; /* on spare */
     uint8_t padding[FX_CACHE_LINE - 24];
-    fx_bucket buckets[];
+    fx_bucket overflow[OVERFLOW_SIZE];
+    fx_bucket buckets[BUCKETS_FULL];
 };
 
 struct fx_directory {
@@ -41,7 +45,8 @@ struct fx_directory {
 };
 
 _Static_assert(sizeof(fx_bucket) == FX_CACHE_LINE, "a bucket is a cache line");
-_Static_assert(sizeof(fx_segment) == FX_CACHE_LINE, "buckets are aligned");
+_Static_assert(sizeof(fx_segment) == 9 * PAGE, "a segment is whole pages");
+_Static_assert(offsetof(fx_segment, buckets) == PAGE, "the header is the first page");
 
 #define POINTER_MASK 0x0000ffffffffffffu
 
@@ -67,83 +72,47 @@ static inline fx_segment *segment_of(const fx_table *table, uint64_t hash) {
 }
 
 static inline fx_bucket *bucket_of(fx_segment *segment, uint64_t hash) {
-    return &segment->buckets[hash & segment->mask];
+    return &segment->buckets[hash & fx_load_relaxed(&segment->mask)];
 }
 
 /* The next bucket of a chain; NULL: the end. Bounded by what readers may see: the index is inside
  * the segment whatever moment it was read at. */
 static inline fx_bucket *chain_next(fx_segment *segment, const fx_bucket *bucket) {
     uint16_t overflow = fx_load_acquire(&bucket->overflow);
-    return overflow == 0 ? NULL : &segment->buckets[segment->mask + overflow];
+    return overflow == 0 ? NULL : &segment->overflow[overflow - 1];
 }
 
-static size_t segment_size(uint32_t buckets) {
-    uint32_t overflow = buckets / OVERFLOW_PER_BUCKETS;
-    return sizeof(fx_segment) +
-           (buckets + overflow - (buckets == BUCKETS_FULL ? 1u : 0u)) * sizeof(fx_bucket);
+/* Bytes of memory that this many buckets touch. */
+static int64_t segment_cost(uint32_t buckets) {
+    return (int64_t)(PAGE + fx_round_up((uint64_t)buckets * sizeof(fx_bucket), PAGE));
 }
 
-/* A small segment that was outgrown before, emptied; NULL: none of this size. */
-static fx_segment *segment_reuse(fx_table *table, uint32_t buckets) {
-    for (fx_segment **link = &table->retired; *link != NULL; link = &(*link)->next) {
-        fx_segment *segment = *link;
-        if (segment->mask + 1 == buckets) {
-            *link = segment->next;
-            for (uint32_t b = 0; b < buckets + segment->overflow_size; b++) {
-                for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
-                    fx_store_relaxed(&segment->buckets[b].slots[s], (uint64_t)0);
-                }
-                fx_store_relaxed(&segment->buckets[b].overflow, (uint16_t)0);
-            }
-            return segment;
+/* All overflow buckets free. Their memory is zero. */
+static void overflow_init(fx_segment *segment) {
+    for (uint32_t i = 0; i < OVERFLOW_SIZE; i++) {
+        fx_store_relaxed(&segment->overflow[i].overflow,
+                         (uint16_t)(i + 1 < OVERFLOW_SIZE ? i + 2 : 0));
+    }
+    segment->overflow_free = 1;
+    segment->overflow_used = 0;
+}
+
+/* Empty. */
+static fx_segment *segment_create(fx_table *table, uint32_t buckets, uint32_t depth) {
+    fx_segment *segment = table->spare;
+    if (segment != NULL) {
+        table->spare = segment->next;
+    } else {
+        segment = fx_mem_map(sizeof *segment, PAGE);
+        if (segment == NULL) {
+            return NULL;
         }
     }
-    return NULL;
-}
-
-/* Zeroed memory for a segment; the fields that late readers look at never change afterwards. */
-static fx_segment *segment_allocate(fx_table *table, uint32_t buckets) {
-    size_t size = segment_size(buckets);
-    bool full = buckets == BUCKETS_FULL;
-    fx_segment *segment =
-        full ? fx_mem_map(size, 4096) : fx_mem_alloc_aligned(size, FX_CACHE_LINE);
-    if (segment == NULL) {
-        return NULL;
-    }
-    if (!full) {
-        memset(segment, 0, size);
-        fx_slab_pool_charge(table->pool, (int64_t)size);
-    }
-    segment->mask = buckets - 1;
-    segment->overflow_size = buckets / OVERFLOW_PER_BUCKETS - (full ? 1u : 0u);
-    return segment;
-}
-
-/* Empty, its buckets zero. Full-size segments are charged while in use, small ones for ever. */
-static fx_segment *segment_create(fx_table *table, uint32_t buckets, uint32_t depth) {
-    fx_segment *segment = NULL;
-    if (buckets == BUCKETS_FULL && table->spare != NULL) {
-        segment = table->spare;
-        table->spare = segment->next;
-    } else if (buckets != BUCKETS_FULL) {
-        segment = segment_reuse(table, buckets);
-    }
-    if (segment == NULL) {
-        segment = segment_allocate(table, buckets);
-    }
-    if (segment == NULL) {
-        return NULL;
-    }
-    if (buckets == BUCKETS_FULL) {
-        fx_slab_pool_charge(table->pool, (int64_t)segment_size(buckets));
-    }
+    fx_slab_pool_charge(table->pool, segment_cost(buckets));
+    fx_store_relaxed(&segment->mask, buckets - 1);
     segment->depth = depth;
     segment->next = NULL;
-    for (uint32_t i = 0; i < segment->overflow_size; i++) {
-        fx_store_relaxed(&segment->buckets[buckets + i].overflow,
-                         (uint16_t)(i + 1 < segment->overflow_size ? i + 2 : 0));
-    }
-    segment->overflow_free = segment->overflow_size > 0 ? 1 : 0;
+    overflow_init(segment);
     return segment;
 }
 
@@ -156,15 +125,6 @@ static fx_directory *directory_create(fx_table *table, uint32_t depth) {
         fx_slab_pool_charge(table->pool, (int64_t)size);
     }
     return directory;
-}
-
-static void segment_free(fx_segment *segment) {
-    uint32_t buckets = segment->mask + 1;
-    if (buckets == BUCKETS_FULL) {
-        fx_mem_unmap(segment, segment_size(buckets));
-    } else {
-        fx_mem_free(segment);
-    }
 }
 
 bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_key,
@@ -186,7 +146,7 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
         directory->segments[i] = segment_create(table, buckets, depth);
         if (directory->segments[i] == NULL) {
             while (i-- > 0) {
-                segment_free(directory->segments[i]);
+                fx_mem_unmap(directory->segments[i], sizeof(fx_segment));
             }
             fx_mem_free(directory);
             return false;
@@ -199,7 +159,7 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
 static void segments_free(fx_segment *list) {
     while (list != NULL) {
         fx_segment *next = list->next;
-        segment_free(list);
+        fx_mem_unmap(list, sizeof *list);
         list = next;
     }
 }
@@ -217,9 +177,8 @@ void fx_table_deinit(fx_table *table) {
     for (size_t i = 0; i < (size_t)1 << directory->depth;) {
         fx_segment *segment = directory->segments[i];
         i += segment_stride(directory, segment);
-        segment_free(segment);
+        fx_mem_unmap(segment, sizeof *segment);
     }
-    segments_free(table->retired);
     segments_free(table->spare);
     fx_mem_free(directory);
     while (table->old_directories != NULL) {
@@ -245,10 +204,19 @@ typedef struct question {
     bool mark;
 } question;
 
+/* A record of another key was read behind `value`, found at `slot`: is it there because its hash has
+ * the same tag? Otherwise the slot was overtaken: its record was freed and used again for another key
+ * before it was read, and the slot holds something else by now. It is a collision if the slot still
+ * holds the record and, after that, the record is still in the life that was read. */
+static bool is_collision(const uint64_t *slot, uint64_t value, const fx_record_view *view) {
+    return fx_load_acquire(slot) == value &&
+           fx_load_acquire(&slot_record(value)->state) == view->version << 2;
+}
+
 static inline pass_result read_chain(fx_segment *segment, const question *q,
                                      fx_record_view *view_out) {
     fx_bucket *bucket = bucket_of(segment, q->hash);
-    for (uint32_t hops = 0; bucket != NULL && hops <= segment->overflow_size; hops++) {
+    for (uint32_t hops = 0; bucket != NULL && hops <= OVERFLOW_SIZE; hops++) {
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             uint64_t slot = fx_load_acquire(&bucket->slots[i]);
             if (!slot_matches(slot, q->hash)) {
@@ -257,6 +225,9 @@ static inline pass_result read_chain(fx_segment *segment, const question *q,
             fx_read_result result = fx_record_read(slot_record(slot), q->persistent, q->key,
                                                    q->key_len, q->buffer, q->capacity, view_out);
             if (result == FX_READ_RETRY) {
+                return PASS_RETRY;
+            }
+            if (result == FX_READ_OTHER_KEY && !is_collision(&bucket->slots[i], slot, view_out)) {
                 return PASS_RETRY;
             }
             if (result == FX_READ_OK) {
@@ -345,10 +316,10 @@ fx_record *fx_table_find_locked(const fx_table *table, uint64_t hash, const void
     return NULL;
 }
 
-/* A free slot, by another overflow bucket if need be; NULL: the segment is full. */
-static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash) {
+/* A free slot, by another overflow bucket if need be and `limit` allows it; NULL: none. */
+static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash, uint32_t limit) {
     uint64_t *slot = slot_of(segment, hash, NULL);
-    if (slot != NULL || segment->overflow_free == 0) {
+    if (slot != NULL || segment->overflow_free == 0 || segment->overflow_used >= limit) {
         return slot;
     }
     fx_bucket *last = bucket_of(segment, hash);
@@ -356,8 +327,9 @@ static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash) {
         last = b;
     }
     uint32_t index = segment->overflow_free;
-    fx_bucket *fresh = &segment->buckets[segment->mask + index];
+    fx_bucket *fresh = &segment->overflow[index - 1];
     segment->overflow_free = fresh->overflow;
+    segment->overflow_used++;
     fx_store_relaxed(&fresh->overflow, (uint16_t)0);
     fx_store_release(&last->overflow, (uint16_t)index);
     return &fresh->slots[0];
@@ -374,40 +346,6 @@ static void moves_begin(fx_table *table) {
 
 static void moves_end(fx_table *table) {
     fx_store_release(&table->generation, table->generation + 1);
-}
-
-/* Twice the buckets in a new segment; the old one stays for late readers. Only while the table has
- * one segment that is not full-size. */
-static bool segment_double(fx_table *table, fx_segment *segment, size_t index) {
-    uint32_t buckets = (segment->mask + 1) * 2;
-    fx_segment *bigger = segment_create(table, buckets, segment->depth);
-    if (bigger == NULL) {
-        return false;
-    }
-    moves_begin(table);
-    uint32_t all = segment->mask + 1 + segment->overflow_size;
-    for (uint32_t b = 0; b < all; b++) {
-        for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            uint64_t slot = segment->buckets[b].slots[i];
-            if (slot != 0) {
-                uint64_t hash = hash_of(table, slot_record(slot));
-                uint64_t *to = slot_make_free(bigger, hash);
-                FX_ASSERT(to != NULL);
-                if (to != NULL) {
-                    fx_store_relaxed(to, slot);
-                }
-            }
-        }
-    }
-    fx_directory *directory = table->directory;
-    size_t span = segment_stride(directory, segment);
-    for (size_t i = 0; i < span; i++) {
-        fx_store_release(&directory->segments[index / span * span + i], bigger);
-    }
-    moves_end(table);
-    segment->next = table->retired;
-    table->retired = segment;
-    return true;
 }
 
 /* Gives a bucket's chain up to what it still needs after entries left. */
@@ -435,22 +373,24 @@ static void chain_compact(fx_segment *segment, fx_bucket *first) {
     uint32_t index = bucket->overflow;
     fx_store_release(&bucket->overflow, (uint16_t)0);
     while (index != 0) {
-        fx_bucket *b = &segment->buckets[segment->mask + index];
+        fx_bucket *b = &segment->overflow[index - 1];
         uint32_t next = b->overflow;
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             fx_store_relaxed(&b->slots[i], (uint64_t)0);
         }
         fx_store_release(&b->overflow, (uint16_t)segment->overflow_free);
         segment->overflow_free = index;
+        segment->overflow_used--;
         index = next;
     }
 }
 
-/* Moves the entries of `segment` whose directory bit at its depth is set to `sibling`. */
-static void split_entries(fx_table *table, fx_segment *segment, fx_segment *sibling) {
-    uint64_t bit = (uint64_t)1 << (55 - segment->depth);
-    for (uint32_t n = 0; n <= segment->mask; n++) {
-        fx_bucket *ahead = &segment->buckets[(n + 4) & segment->mask];
+/* Moves the entries of the first `buckets` buckets whose hash has `bit` set to their place in
+ * `to`. */
+static void move_entries(fx_table *table, fx_segment *segment, uint32_t buckets, uint64_t bit,
+                         fx_segment *to) {
+    for (uint32_t n = 0; n < buckets; n++) {
+        const fx_bucket *ahead = &segment->buckets[(n + 4) & (buckets - 1)];
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             __builtin_prefetch(slot_record(ahead->slots[i]));
         }
@@ -461,10 +401,12 @@ static void split_entries(fx_table *table, fx_segment *segment, fx_segment *sibl
                 if (slot == 0 || (hash & bit) == 0) {
                     continue;
                 }
-                uint64_t *to = slot_make_free(sibling, hash);
-                FX_ASSERT(to != NULL);
-                if (to != NULL) {
-                    fx_store_release(to, slot);
+                /* Never NULL: a bucket's entries come from one bucket, in the order of its chain,
+                 * which is compacted below before the next begins. */
+                uint64_t *free = slot_make_free(to, hash, OVERFLOW_SIZE);
+                FX_ASSERT(free != NULL);
+                if (free != NULL) {
+                    fx_store_release(free, slot);
                     fx_store_release(&b->slots[i], (uint64_t)0);
                 }
             }
@@ -473,6 +415,16 @@ static void split_entries(fx_table *table, fx_segment *segment, fx_segment *sibl
             chain_compact(segment, &segment->buckets[n]);
         }
     }
+}
+
+/* Twice the buckets, in place. Only while the table has one segment. */
+static void segment_double(fx_table *table, fx_segment *segment) {
+    uint32_t buckets = segment->mask + 1;
+    fx_slab_pool_charge(table->pool, segment_cost(buckets * 2) - segment_cost(buckets));
+    moves_begin(table);
+    fx_store_relaxed(&segment->mask, buckets * 2 - 1);
+    move_entries(table, segment, buckets, buckets, segment);
+    moves_end(table);
 }
 
 static bool directory_double(fx_table *table) {
@@ -503,7 +455,7 @@ static bool segment_split(fx_table *table, fx_segment *segment, uint64_t hash) {
     }
     fx_directory *directory = table->directory;
     moves_begin(table);
-    split_entries(table, segment, sibling);
+    move_entries(table, segment, BUCKETS_FULL, (uint64_t)1 << (55 - segment->depth), sibling);
     size_t span = segment_stride(directory, segment);
     size_t first = directory_index(hash, directory->depth) / span * span;
     for (size_t i = span / 2; i < span; i++) {
@@ -517,13 +469,13 @@ static bool segment_split(fx_table *table, fx_segment *segment, uint64_t hash) {
 bool fx_table_reserve_locked(fx_table *table, uint64_t hash) {
     for (;;) {
         fx_segment *segment = segment_of(table, hash);
-        if (slot_make_free(segment, hash) != NULL) {
+        uint32_t buckets = segment->mask + 1;
+        if (slot_make_free(segment, hash, buckets / OVERFLOW_SHARE) != NULL) {
             return true;
         }
-        size_t index = directory_index(hash, table->directory->depth);
-        bool grown = segment->mask + 1 < BUCKETS_FULL ? segment_double(table, segment, index)
-                                                      : segment_split(table, segment, hash);
-        if (!grown) {
+        if (buckets < BUCKETS_FULL) {
+            segment_double(table, segment);
+        } else if (!segment_split(table, segment, hash)) {
             return false;
         }
     }
@@ -546,41 +498,41 @@ void fx_table_replace_locked(fx_table *table, uint64_t hash, fx_record *old, fx_
     }
 }
 
-/* Full-size segments' memory goes back to the system, all but the first page, whose header late
- * readers may look at. They see empty buckets and a changed generation. */
-static void segment_spare(fx_table *table, fx_segment *segment) {
-    size_t size = segment_size(BUCKETS_FULL);
-    fx_slab_pool_charge(table->pool, -(int64_t)size);
-    fx_mem_discard((uint8_t *)segment + 4096, fx_round_up(size, 4096) - 4096);
-    for (uint32_t b = 0; b < 4096 / FX_CACHE_LINE - 1; b++) {
+/* Zeroes an empty segment and gives its pages back but the two that a young one uses. */
+static void segment_reset(fx_table *table, fx_segment *segment) {
+    uint32_t buckets = segment->mask + 1;
+    fx_slab_pool_charge(table->pool, -segment_cost(buckets));
+    fx_mem_discard(segment->buckets, sizeof segment->buckets);
+    for (uint32_t b = 0; b < OVERFLOW_SIZE; b++) {
         for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
-            fx_store_relaxed(&segment->buckets[b].slots[s], (uint64_t)0);
+            fx_store_relaxed(&segment->overflow[b].slots[s], (uint64_t)0);
         }
-        fx_store_relaxed(&segment->buckets[b].overflow, (uint16_t)0);
     }
-    segment->next = table->spare;
-    table->spare = segment;
+    overflow_init(segment);
 }
 
 void fx_table_trim_locked(fx_table *table) {
     fx_directory *directory = table->directory;
-    if (table->count != 0 || directory->segments[0]->mask + 1 < BUCKETS_FULL) {
+    fx_segment *first = directory->segments[0];
+    if (table->count != 0 || (first->mask + 1 == BUCKETS_FIRST && first->depth == 0)) {
         return;
     }
-    fx_segment *first = segment_create(table, BUCKETS_FIRST, 0);
-    if (first == NULL) {
-        return; /* no memory to save memory with: the next trim will */
-    }
     moves_begin(table);
-    for (size_t i = 0; i < (size_t)1 << directory->depth;) {
+    for (size_t i = segment_stride(directory, first); i < (size_t)1 << directory->depth;) {
         fx_segment *segment = directory->segments[i];
         size_t stride = segment_stride(directory, segment);
         for (size_t k = 0; k < stride; k++) {
             fx_store_release(&directory->segments[i + k], first);
         }
         i += stride;
-        segment_spare(table, segment);
+        segment_reset(table, segment);
+        segment->next = table->spare;
+        table->spare = segment;
     }
+    segment_reset(table, first);
+    fx_slab_pool_charge(table->pool, segment_cost(BUCKETS_FIRST));
+    fx_store_relaxed(&first->mask, BUCKETS_FIRST - 1);
+    first->depth = 0;
     moves_end(table);
 }
 
@@ -599,11 +551,11 @@ void fx_table_each_locked(const fx_table *table, bool (*visit)(void *context, fx
     for (size_t i = 0; i < (size_t)1 << directory->depth;) {
         const fx_segment *segment = directory->segments[i];
         i += segment_stride(directory, segment);
-        uint32_t all = segment->mask + 1 + segment->overflow_size;
-        for (uint32_t b = 0; b < all; b++) {
+        /* The overflow buckets lie right before the others. */
+        const fx_bucket *end = &segment->buckets[segment->mask + 1];
+        for (const fx_bucket *b = segment->overflow; b < end; b++) {
             for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
-                uint64_t slot = segment->buckets[b].slots[s];
-                if (slot != 0 && !visit(context, slot_record(slot))) {
+                if (b->slots[s] != 0 && !visit(context, slot_record(b->slots[s]))) {
                     return;
                 }
             }
@@ -618,10 +570,12 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
         table->hand_bucket = 0;
     }
     fx_segment *segment = directory->segments[table->hand_segment];
-    uint32_t all = segment->mask + 1 + segment->overflow_size;
+    uint32_t all = OVERFLOW_SIZE + segment->mask + 1;
     uint32_t found = 0;
     for (uint32_t n = 0; n < 8 && table->hand_bucket < all; n++) {
-        fx_bucket *bucket = &segment->buckets[table->hand_bucket++];
+        uint32_t at = table->hand_bucket++;
+        fx_bucket *bucket = at < OVERFLOW_SIZE ? &segment->overflow[at]
+                                               : &segment->buckets[at - OVERFLOW_SIZE];
         uint8_t bits = fx_load_relaxed(&bucket->referenced);
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             if (bucket->slots[i] != 0 && (bits & 1u << i) == 0) {

@@ -38,8 +38,7 @@ typedef struct fx_table {
     uint64_t count;
     fx_slab_pool *pool;      /* charged for memory */
     const fx_hash_key *hash_key;
-    fx_segment *retired;     /* outgrown small segments, kept for late readers */
-    fx_segment *spare;       /* full-size segments ready for use */
+    fx_segment *spare; /* segments out of use; late readers may still look at them */
     fx_directory *old_directories;
     uint32_t hand_segment, hand_bucket; /* CLOCK */
 } fx_table;

@@ -111,7 +111,7 @@ void fx_json_tree_init(fx_json_tree *tree, const char *text, size_t text_len, si
     const char *end = text + text_len;
     const char *at = fx_json_space(text, end);
     *tree = (fx_json_tree){.epoch = FX_JSON_EPOCH_FIRST};
-    size_t limit = input_len < SIZE_MAX / 128 ? 64 * input_len : SIZE_MAX / 2;
+    size_t limit = input_len < SIZE_MAX / 256 ? 96 * input_len : SIZE_MAX / 2;
     tree->memory.total_max = limit + ((size_t)256 << 20);
     tree->scratch.total_max = tree->memory.total_max;
     tree->compared_max = tree->memory.total_max;

@@ -232,41 +232,74 @@ static fx_json_node *node_build(fx_json_node **nodes, size_t count) {
     return node;
 }
 
-static bool node_before(const fx_json_node *a, const fx_json_node *b, bool by_key) {
-    return by_key ? fx_key_compare(a->key, a->key_len, b->key, b->key_len) <= 0
-                  : a->sequence <= b->sequence;
+/* What nodes are sorted by: numbers of the text's order, or the first bytes of names (and where
+ * those are the same, the names), so that most comparisons touch nothing but the array. */
+typedef struct sort_item {
+    uint64_t head;
+    fx_json_node *node;
+} sort_item;
+
+static sort_item item_make(fx_json_node *node, bool by_key) {
+    sort_item item = {.head = node->sequence, .node = node};
+    if (by_key) {
+        uint8_t head[8] = {0};
+        fx_copy(head, node->key, node->key_len < 8 ? node->key_len : 8);
+        item.head = __builtin_bswap64(fx_get_u64(head));
+    }
+    return item;
 }
 
-/* Merges runs of doubling length between two arrays; qsort may allocate behind our back. Returns
- * the array, of the two, that has the result. */
-static fx_json_node **nodes_sort(fx_json_node **from, fx_json_node **to, size_t count,
-                                 bool by_key) {
+static bool item_before(const sort_item *a, const sort_item *b, bool by_key) {
+    if (a->head != b->head || !by_key) {
+        return a->head <= b->head;
+    }
+    return fx_key_compare(a->node->key, a->node->key_len, b->node->key, b->node->key_len) <= 0;
+}
+
+/* Merges runs of doubling length between two arrays; qsort may allocate behind our back. */
+static feox_status nodes_sort(fx_json_tree *tree, fx_json_node **nodes, size_t count, bool by_key) {
     bool sorted = true;
     for (size_t i = 1; i < count && sorted; i++) {
-        sorted = node_before(from[i - 1], from[i], by_key);
+        sort_item before = item_make(nodes[i - 1], by_key);
+        sort_item item = item_make(nodes[i], by_key);
+        sorted = item_before(&before, &item, by_key);
     }
-    for (size_t width = 1; !sorted && width < count; width *= 2) {
+    if (sorted) {
+        return FEOX_OK;
+    }
+    sort_item *from = fx_json_alloc(&tree->scratch, 2 * count * sizeof *from);
+    if (from == NULL) {
+        return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
+    }
+    sort_item *to = from + count;
+    for (size_t i = 0; i < count; i++) {
+        from[i] = item_make(nodes[i], by_key);
+    }
+    for (size_t width = 1; width < count; width *= 2) {
         for (size_t start = 0; start < count; start += 2 * width) {
             size_t middle = count - start < width ? count : start + width;
             size_t end = count - start < 2 * width ? count : start + 2 * width;
             size_t a = start;
             size_t b = middle;
             for (size_t i = start; i < end; i++) {
-                bool left = a < middle && (b == end || node_before(from[a], from[b], by_key));
+                bool left = a < middle && (b == end || item_before(&from[a], &from[b], by_key));
                 to[i] = left ? from[a++] : from[b++];
             }
         }
-        fx_json_node **swap = from;
+        sort_item *swap = from;
         from = to;
         to = swap;
     }
-    return from;
+    for (size_t i = 0; i < count; i++) {
+        nodes[i] = from[i].node;
+    }
+    return FEOX_OK;
 }
 
 /* The children are linked through `right`, the last first. FEOX_ERR_PATCH: two of one name. */
 static feox_status box_build(fx_json_tree *tree, fx_json_box *box, fx_json_node *last, size_t count,
                              bool object) {
-    fx_json_node **nodes = fx_json_alloc(&tree->scratch, 2 * count * sizeof(fx_json_node *));
+    fx_json_node **nodes = fx_json_alloc(&tree->scratch, count * sizeof(fx_json_node *));
     if (nodes == NULL) {
         return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
     }
@@ -275,7 +308,10 @@ static feox_status box_build(fx_json_tree *tree, fx_json_box *box, fx_json_node 
         last = last->right;
     }
     if (object) {
-        nodes = nodes_sort(nodes, nodes + count, count, true);
+        feox_status status = nodes_sort(tree, nodes, count, true);
+        if (status != FEOX_OK) {
+            return status;
+        }
         for (size_t i = 1; i < count; i++) {
             if (nodes[i - 1]->key_len == nodes[i]->key_len &&
                 memcmp(nodes[i - 1]->key, nodes[i]->key, nodes[i]->key_len) == 0) {
@@ -601,16 +637,13 @@ static void node_list(fx_json_node *node, fx_json_node **nodes, size_t *count) {
 
 feox_status fx_json_list(fx_json_tree *tree, const fx_json_box *box, bool as_written,
                          fx_json_node ***nodes_out) {
-    size_t count = node_nodes(box->root);
-    size_t arrays = as_written ? 2 : 1;
-    fx_json_node **nodes = fx_json_alloc(&tree->scratch, arrays * count * sizeof(fx_json_node *));
-    if (nodes == NULL) {
+    size_t count = 0;
+    *nodes_out = fx_json_alloc(&tree->scratch, node_nodes(box->root) * sizeof(fx_json_node *));
+    if (*nodes_out == NULL) {
         return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
     }
-    size_t listed = 0;
-    node_list(box->root, nodes, &listed);
-    *nodes_out = as_written ? nodes_sort(nodes, nodes + count, count, false) : nodes;
-    return FEOX_OK;
+    node_list(box->root, *nodes_out, &count);
+    return as_written ? nodes_sort(tree, *nodes_out, count, false) : FEOX_OK;
 }
 
 typedef struct writer {

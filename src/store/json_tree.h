@@ -95,7 +95,7 @@ typedef struct fx_json_tree {
 
 /* `text` is valid JSON and, like every text that a
  * value of the tree refers to, must outlive the tree. `input_len` is the length of all input
- * together: memory is bounded by a multiple of it (64 times, plus 256 MiB). */
+ * together: memory is bounded by a multiple of it (96 times, plus 256 MiB). */
 void fx_json_tree_init(fx_json_tree *tree, const char *text, size_t text_len, size_t input_len);
 void fx_json_tree_deinit(fx_json_tree *tree);
 

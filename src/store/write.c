@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/evict.h"
 #include "engine/fetch.h"
+#include "engine/sweeper.h"
 
 uint64_t fx_write_expiry(uint64_t now_ns, uint64_t ttl_ms) {
     uint64_t ttl_ns;
@@ -154,6 +155,7 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         w->change.block = w->block;
     }
     feox_status status;
+    bool tidied = false;
     for (;;) {
         w->now_ns = fx_engine_now(engine);
         if (w->decide != NULL && engine->persistent && fx_engine_over_limit(engine, 0)) {
@@ -169,6 +171,10 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
             status = load_value(w);
         } else if (status == FEOX_END) {
             status = fx_commit_relieve(shard);
+        } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 && !tidied) {
+            fx_sweeper_tidy(engine); /* what was deleted may not have been given back yet */
+            tidied = true;
+            status = FEOX_OK;
         } else {
             break;
         }

@@ -22,7 +22,7 @@ typedef struct json_case {
 
 /* Each case leaves its result, or the document as it was: value, version and all. */
 static void run_cases(kit *k, const json_case *cases, size_t count, bool merging) {
-    char key[16];
+    char key[32];
     for (size_t i = 0; i < count; i++) {
         snprintf(key, sizeof key, "case%zu", i);
         assert_ok(kit_put(k, key, cases[i].document));

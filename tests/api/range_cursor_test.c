@@ -338,16 +338,23 @@ static void cursor_copies_its_bounds(void **state) {
 static void cursor_survives_changes_on_the_way(void **state) {
     kit *k = *state;
     feox_slice key;
+    feox_slice value;
     put_list(k, "bdfhj");
     feox_cursor *cursor = open_range(k, NULL);
     assert_ok(feox_cursor_next(cursor, &key, NULL));
     assert_memory_equal(key.data, "b", 1);
     assert_ok(kit_delete(k, "b")); /* the one it stands on */
     assert_ok(kit_delete(k, "d")); /* the next */
-    assert_ok(kit_put(k, "e", "e"));
     assert_ok(kit_put(k, "a", "a")); /* behind it */
     assert_ok(kit_put(k, "b", "b"));
-    expect_rest(cursor, "efhj");
+    assert_ok(kit_put(k, "h", "x")); /* a value further on */
+    assert_ok(feox_cursor_next(cursor, &key, &value));
+    assert_memory_equal(key.data, "f", 1);
+    assert_ok(feox_cursor_next(cursor, &key, &value));
+    assert_memory_equal(key.data, "h", 1);
+    assert_memory_equal(value.data, "x", 1); /* as it was during the call, not before */
+    assert_ok(kit_put(k, "k", "k"));
+    expect_rest(cursor, "jk");
     feox_cursor_close(cursor);
     cursor = open_range(k, NULL);
     assert_ok(feox_clear(k->store));

@@ -19,7 +19,7 @@
 typedef struct test_record {
     struct test_record *next;
     uint64_t stamp;
-    uint32_t index;   /* of its key in the universe */
+    uint32_t index;    /* of its key in the universe */
     uint32_t expected; /* must be reported unlinked by this batch */
     uint32_t reported;
     uint32_t padding;
@@ -193,8 +193,15 @@ static void add_drop(universe *all, test_batch *batch, test_record *holder) {
 
 static void apply_batch(fx_skiplist *list, test_batch *batch) {
     fx_record *unlinked[BATCH_MAX];
-    assert_true(fx_skiplist_reserve(list, batch->count, 65535));
+    size_t longest = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        size_t size = fx_record_key_len(batch->ops[i].record);
+        longest = size > longest ? size : longest;
+    }
+    assert_true(fx_skiplist_reserve(list, batch->count, longest));
+    fx_mem_fail_after(1, true); /* what was reserved cannot fail */
     size_t count = fx_skiplist_apply(list, batch->ops, batch->count, unlinked);
+    fx_mem_fail_after(0, false);
     assert_int_equal(count, batch->gone);
     for (size_t i = 0; i < count; i++) {
         test_record *holder = holder_of(unlinked[i]);
@@ -306,7 +313,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     test_key last = {NULL, 0};
     size_t at = 0;
     uint64_t seen = 0;
-    for (size_t got; (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_forward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at++, seen++) {
             for (; at < all->count && all->present[at] == NULL; at++) {
             }
@@ -318,7 +326,8 @@ static void verify_all(fx_skiplist *list, const universe *all) {
     assert_int_equal(seen, all->present_count);
     last = (test_key){NULL, 0};
     at = all->count;
-    for (size_t got; (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
+    for (size_t got;
+         (got = fx_skiplist_backward(list, last.data, last.size, true, records, 37)) > 0;) {
         for (size_t i = 0; i < got; i++, at--, seen--) {
             for (; at > 0 && all->present[at - 1] == NULL; at--) {
             }
@@ -357,7 +366,8 @@ static void drop_everything(fx_skiplist *list, universe *all) {
     for (size_t i = 0; i < all->count; i++) {
         /* Every third from the middle first, so that merging meets all positions. */
         size_t index = i * 7919 % all->count;
-        for (; all->present[index] == NULL && all->present_count > 0; index++, index %= all->count) {
+        for (; all->present[index] == NULL && all->present_count > 0;
+             index++, index %= all->count) {
         }
         if (all->present_count > 0) {
             add_drop(all, &batch, all->present[index]);
@@ -376,7 +386,7 @@ static void random_ops_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     static const size_t sizes[SHAPES] = {3000, 6000, 4000, 130, 8000};
-    static const int batches[SHAPES] = {90, 90, 90, 4, 120};
+    static const int batches[SHAPES] = {90, 90, 90, 3, 120};
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
         print_message("shape %d\n", (int)shape);
         universe all = make_universe(shape, sizes[shape], &rng);
@@ -388,8 +398,9 @@ static void random_ops_test(void **state) {
         drop_everything(list, &all);
         fx_skiplist_trim(list);
         assert_sound(list);
-        assert_true(fx_skiplist_memory(list) <= empty + 16384);
-        run_batches(list, &all, &rng, batches[shape] / 4); /* and it still works */
+        /* The one leaf left holds back its unit of 64 KiB. */
+        assert_true(fx_skiplist_memory(list) <= empty + (80u << 10));
+        run_batches(list, &all, &rng, 1 + batches[shape] / 8); /* and it still works */
         fx_skiplist_destroy(list);
         free_universe(&all);
     }
@@ -504,7 +515,7 @@ static void reserve_test(void **state) {
     fx_rng rng;
     fx_rng_init(&rng, test_seed());
     for (key_shape shape = TINY; shape < SHAPES; shape++) {
-        universe all = make_universe(shape, shape == HUGE_KEYS ? 200 : 3000, &rng);
+        universe all = make_universe(shape, shape == HUGE_KEYS ? 120 : 3000, &rng);
         fx_mem_fail_after(1, true);
         assert_null(fx_skiplist_create());
         fx_mem_fail_after(2, true);
@@ -593,10 +604,10 @@ static bool scan_once(race_state *race, bool backward, fx_rng *rng) {
     for (;;) {
         size_t capacity = 1 + fx_rng_below(rng, 100);
         fx_pin pin = fx_epoch_pin(&race->epoch);
-        size_t got = backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL,
-                                                     last_size, true, records, capacity)
-                              : fx_skiplist_forward(race->list, last, last_size, true, records,
-                                                    capacity);
+        size_t got =
+            backward ? fx_skiplist_backward(race->list, last_size > 0 ? last : NULL, last_size,
+                                            true, records, capacity)
+                     : fx_skiplist_forward(race->list, last, last_size, true, records, capacity);
         bool good = true;
         for (size_t i = 0; i < got; i++) {
             int64_t number = number_of(records[i]);
@@ -666,8 +677,8 @@ static void reclaim(race_state *race, test_record **retired, test_record **pool)
 }
 
 /* Changes keys that may change, `share` of 100 towards present, in one batch. */
-static void race_batch(race_state *race, test_record **present, test_record **pool, test_record **retired, fx_rng *rng,
-                       unsigned share) {
+static void race_batch(race_state *race, test_record **present, test_record **pool,
+                       test_record **retired, fx_rng *rng, unsigned share) {
     fx_skiplist_op ops[BATCH_MAX];
     fx_record *unlinked[BATCH_MAX];
     size_t count = 0;
@@ -730,7 +741,7 @@ static void race_test(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, reader_main, &readers[i]), 0);
     }
     int batches = 0;
-    for (; batches < 2000 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
+    for (; batches < 700 || (fx_load_relaxed(&race.scans) < 60 && batches < 20000); batches++) {
         race_batch(&race, present, &pool, &retired, &rng, batches / 8 % 2 == 0 ? 99 : 1);
         if (batches % 20 == 19) {
             fx_skiplist_trim(race.list);

@@ -1,5 +1,4 @@
-/* json: random patches and merges against a naive model that shares no code with the library, and
- * the time that large documents take.
+/* json: random patches and merges against a naive model that shares no code with the library.
  *
  * The model keeps each child in a plain array and writes without white space; the library's
  * documents have white space strewn in, which is taken out of the result before both are compared
@@ -357,6 +356,62 @@ static bool path_around(const path *a, const path *b) {
     return same;
 }
 
+/* Does operation `kind` to the model; *used_out: the model has taken `value` over. */
+static bool model_apply(model **root, uint32_t kind, const path *to, const path *from, model *value,
+                        bool *used_out) {
+    model *source = path_get(*root, from);
+    model *target = path_get(*root, to);
+    bool good = false;
+    int place;
+    bool end;
+    switch (kind) {
+    case 0:
+        good = *used_out = model_add(root, to, value);
+        break;
+    case 1:
+        good = target != NULL && to->count > 0;
+        if (good) {
+            model *parent = path_parent(*root, to, &place, &end);
+            model_free(model_take(parent, place));
+        }
+        break;
+    case 2:
+        good = target != NULL;
+        if (good && to->count > 0) {
+            model *parent = path_parent(*root, to, &place, &end);
+            model_free(target);
+            parent->children[place] = value;
+            *used_out = true;
+        } else if (good) {
+            *used_out = model_add(root, to, value);
+        }
+        break;
+    case 3:
+        good = source != NULL && !path_around(from, to);
+        if (good && source != target) {
+            model *parent = path_parent(*root, from, &place, &end);
+            source = model_take(parent, place);
+            good = model_add(root, to, source);
+            if (!good) {
+                model_free(source);
+            }
+        }
+        break;
+    case 4:
+        if (source != NULL) {
+            source = model_copy(source);
+            good = model_add(root, to, source);
+            if (!good) {
+                model_free(source);
+            }
+        }
+        break;
+    default:
+        good = target != NULL && model_equal(target, value);
+    }
+    return good;
+}
+
 /* One random operation, appended to the patch at *at and done to the model; false: must fail. */
 static bool random_operation(model **root, char **at) {
     static const char *const names[] = {"add", "remove", "replace", "move", "copy", "test"};
@@ -366,7 +421,6 @@ static bool random_operation(model **root, char **at) {
     if ((kind == 3 && from.count == 0) || (kind == 1 && to.count == 0 && below(4) > 0)) {
         kind = 4;
     }
-    model *source = path_get(*root, &from);
     model *target = path_get(*root, &to);
     /* A test mostly for what is there. */
     model *value =
@@ -380,61 +434,13 @@ static bool random_operation(model **root, char **at) {
     *at = model_write(value, *at, true);
     respell = false;
     *(*at)++ = '}';
-    bool good = false;
     bool used = false;
-    int place;
-    bool end;
-    switch (kind) {
-    case 0:
-        good = used = model_add(root, &to, value);
-        break;
-    case 1:
-        good = target != NULL && to.count > 0;
-        if (good) {
-            model *parent = path_parent(*root, &to, &place, &end);
-            model_free(model_take(parent, place));
-        }
-        break;
-    case 2:
-        good = target != NULL;
-        if (good && to.count > 0) {
-            model *parent = path_parent(*root, &to, &place, &end);
-            model_free(target);
-            parent->children[place] = value;
-            used = true;
-        } else if (good) {
-            used = model_add(root, &to, value);
-        }
-        break;
-    case 3:
-        good = source != NULL && !path_around(&from, &to);
-        if (good && source != target) {
-            model *parent = path_parent(*root, &from, &place, &end);
-            source = model_take(parent, place);
-            good = model_add(root, &to, source);
-            if (!good) {
-                model_free(source);
-            }
-        }
-        break;
-    case 4:
-        if (source != NULL) {
-            source = model_copy(source);
-            good = model_add(root, &to, source);
-            if (!good) {
-                model_free(source);
-            }
-        }
-        break;
-    default:
-        good = target != NULL && model_equal(target, value);
-    }
+    bool good = model_apply(root, kind, &to, &from, value, &used);
     if (!used) {
         model_free(value);
     }
     return good;
 }
-
 static void model_merge(model **target, const model *patch) {
     if (patch->kind != '{') {
         model_free(*target);
@@ -563,6 +569,27 @@ static uint32_t check_nodes(const fx_json_tree *tree, const fx_json_node *node) 
     return left + right + 1;
 }
 
+/* Whether an array of numbers is what it should be, inside and written. */
+static void check_numbers(fx_json_tree *tree, const fx_json_value *value, const int *wanted,
+                          int count) {
+    char *written;
+    size_t written_len;
+    fx_json_node root = tree->root;
+    tree->root.value = *value;
+    (void)check_nodes(tree, value->box->root);
+    assert_int_equal(fx_json_count(value->box), count);
+    assert_int_equal(fx_json_write(tree, &written, &written_len), FEOX_OK);
+    tree->root = root;
+    const char *next = written + 1;
+    for (int i = 0; i < count; i++) {
+        char *stop;
+        assert_int_equal(strtol(next, &stop, 10), wanted[i]);
+        next = stop + 1;
+    }
+    assert_ptr_equal(next, written + written_len);
+    fx_mem_free(written);
+}
+
 /* A large array: insert, remove and copy at random, and every now and then look at all of it, also
  * at the copies that must not have changed. */
 static void test_tree(void **state) {
@@ -615,25 +642,9 @@ static void test_tree(void **state) {
         if (change % 50 != 0 && change != CHANGES - 1) {
             continue;
         }
-        for (int side = 0; side < 2 && (side == 0 || frozen.box != NULL); side++) {
-            const fx_json_value *checked = side == 0 ? value : &frozen;
-            const int *wanted = side == 0 ? model_now : model_frozen;
-            char *written;
-            size_t written_len;
-            fx_json_node root = tree.root;
-            tree.root.value = *checked;
-            (void)check_nodes(&tree, checked->box->root);
-            assert_int_equal(fx_json_count(checked->box), side == 0 ? count : frozen_count);
-            assert_int_equal(fx_json_write(&tree, &written, &written_len), FEOX_OK);
-            tree.root = root;
-            const char *next = written + 1;
-            for (uint32_t i = 0; i < fx_json_count(checked->box); i++) {
-                char *stop;
-                assert_int_equal(strtol(next, &stop, 10), wanted[i]);
-                next = stop + 1;
-            }
-            assert_ptr_equal(next, written + written_len);
-            fx_mem_free(written);
+        check_numbers(&tree, value, model_now, count);
+        if (frozen.box != NULL) {
+            check_numbers(&tree, &frozen, model_frozen, frozen_count);
         }
     }
     fx_json_tree_deinit(&tree);
@@ -740,102 +751,11 @@ static void test_random_damage(void **state) {
     free(patch);
 }
 
-/* 10,000 operations, made by `operation` and the number of each; ns. */
-static uint64_t timed(const char *what, const char *document, const char *operation, unsigned count,
-                      feox_status wanted) {
-    char *patch = malloc((size_t)count * (strlen(operation) + 60) + 3);
-    assert_non_null(patch);
-    char *at = patch;
-    *at++ = '[';
-    for (unsigned i = 0; i < count; i++) {
-        *at = ',';
-        at += i > 0;
-        for (const char *c = operation; *c != '\0'; c++) {
-            /* # is the operation's number, ? a random one. */
-            if (*c == '#' || *c == '?') {
-                at += sprintf(at, "%u", *c == '#' ? i : below(50000));
-            } else {
-                *at++ = *c;
-            }
-        }
-    }
-    *at++ = ']';
-    char *result;
-    size_t result_len;
-    uint64_t start = fx_clock_monotonic_ns();
-    feox_status status = fx_json_patch(document, strlen(document), patch, (size_t)(at - patch),
-                                       LIMIT, &result, &result_len);
-    uint64_t spent = fx_clock_monotonic_ns() - start;
-    print_message("%7.1f ms  %s\n", (double)spent / 1e6, what);
-    if (status != wanted) {
-        fail_msg("status %d: %s", (int)status, fx_error_text());
-    }
-    fx_mem_free(result);
-    free(patch);
-    return spent;
-}
-
-static void test_time(void **state) {
-    (void)state;
-    fx_rng_init(&rng, 1);
-    char *array = malloc((size_t)4 << 20);
-    char *object = malloc((size_t)4 << 20);
-    assert_true(array != NULL && object != NULL);
-    char *at = array + sprintf(array, "{\"a\":[0");
-    for (int i = 1; i < 300000; i++) {
-        at += sprintf(at, ",%d", i % 100);
-    }
-    (void)sprintf(at, "]}");
-    at = object + sprintf(object, "{\"o\":{\"x\":1");
-    for (int i = 0; i < 100000; i++) {
-        at += sprintf(at, ",\"k%d\":[%d]", i, i);
-    }
-    (void)sprintf(at, "}}");
-    uint64_t spent = 0;
-    spent += timed("insert at the front of an array", array,
-                   "{\"op\":\"add\",\"path\":\"/a/0\",\"value\":#}", 10000, FEOX_OK);
-    spent += timed("remove anywhere from an array", array, "{\"op\":\"remove\",\"path\":\"/a/?\"}",
-                   10000, FEOX_OK);
-    spent += timed("move in an array", array,
-                   "{\"op\":\"move\",\"from\":\"/a/?\",\"path\":\"/a/?\"}", 10000, FEOX_OK);
-    spent += timed("replace a member's element", object,
-                   "{\"op\":\"replace\",\"path\":\"/o/k?/0\",\"value\":\"new\"}", 10000, FEOX_OK);
-    spent += timed("add members", object, "{\"op\":\"add\",\"path\":\"/o/n#\",\"value\":{}}", 10000,
-                   FEOX_OK);
-    spent += timed("change an array and copy it whole", array,
-                   "{\"op\":\"replace\",\"path\":\"/a/?\",\"value\":{}},"
-                   "{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/b\"}",
-                   5000, FEOX_OK);
-    spent += timed("copy an object whole and change the copy", object,
-                   "{\"op\":\"copy\",\"from\":\"/o\",\"path\":\"/b\"},"
-                   "{\"op\":\"replace\",\"path\":\"/b/k?/0\",\"value\":{}}",
-                   5000, FEOX_OK);
-    spent += timed("copies until the result is too large", array,
-                   "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/c#\"}", 100, FEOX_ERR_TOO_LARGE);
-    spent += timed("copy, and copy out of the copy", object,
-                   "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/b\"},"
-                   "{\"op\":\"copy\",\"from\":\"/b/o\",\"path\":\"/b\"}",
-                   5000, FEOX_OK);
-    /* Short to write and long to compare. */
-    memset(array, '0', (size_t)1 << 20);
-    memcpy(array, "{\"a\":1", 6);
-    strcpy(array + ((size_t)1 << 20), "}");
-    char test[100];
-    (void)snprintf(test, sizeof test, "{\"op\":\"test\",\"path\":\"/a\",\"value\":1e%u}",
-                   (1u << 20) - 6);
-    spent += timed("compare a million zeros", array, test, 10000, FEOX_ERR_PATCH);
-    (void)timed("compare a million zeros a few times", array, test, 100, FEOX_OK);
-    /* Many times what it takes, and far from what a quadratic way would. */
-    assert_true(spent < (uint64_t)30000000000u);
-    free(array);
-    free(object);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_patches), cmocka_unit_test(test_random_merges),
         cmocka_unit_test(test_random_damage),  cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_random_numbers), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_random_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,11 +10,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "base/config.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "store/json.h"
 
 #define LIMIT ((size_t)64 << 20)
@@ -68,106 +66,107 @@ static bool equal(const char *a, const char *b) {
     return status == FEOX_OK;
 }
 
+static const char *const good_texts[] = {
+    "0",
+    "-0",
+    "-0.0",
+    "1e5",
+    "1E+5",
+    "1.5e-300",
+    "1e999999999",
+    "\"\"",
+    "null",
+    "true",
+    "false",
+    "[]",
+    "{}",
+    " [ ] ",
+    "\t\r\n{\n}\n",
+    "[1 , 2]",
+    "{\"a\" : 1 , \"a\" : 2}",
+    "\"\\uD800\"",
+    "\"\\udc00\\ud800\"",
+    "\"\\u0000\"",
+    "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+    "\"\x7f\"",
+    "\"\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"",
+    "[[[{\"a\":[{}]}]]]"};
+static const char *const bad_texts[] = {"",
+                                        " ",
+                                        "01",
+                                        "-01",
+                                        "1.",
+                                        ".5",
+                                        "-",
+                                        "+1",
+                                        "1e",
+                                        "1e+",
+                                        "0x10",
+                                        "1-2",
+                                        "NaN",
+                                        "Infinity",
+                                        "{} x",
+                                        "nullx",
+                                        "nul",
+                                        "True",
+                                        "\xef\xbb\xbf{}",
+                                        "[1,]",
+                                        "[,1]",
+                                        "[1 2]",
+                                        "[",
+                                        "]",
+                                        "[}",
+                                        "{\"a\"}",
+                                        "{\"a\":}",
+                                        "{\"a\":1,}",
+                                        "{a:1}",
+                                        "{1:1}",
+                                        "{\"a\" 1}",
+                                        "{\"a\":1 \"b\":2}",
+                                        "{",
+                                        "{\"a\":1]",
+                                        "\"",
+                                        "\"\\\"",
+                                        "\"a",
+                                        "\"\\x\"",
+                                        "\"\\u12\"",
+                                        "\"\\uZZZZ\"",
+                                        "\"\\u12G4\"",
+                                        "\"\n\"",
+                                        "\"\x01\"",
+                                        "\"\x1f\"",
+                                        "'a'",
+                                        "\"\x80\"",
+                                        "\"\xc0\x80\"",
+                                        "\"\xc1\xbf\"",
+                                        "\"\xe0\x9f\xbf\"",
+                                        "\"\xed\xa0\x80\"",
+                                        "\"\xf0\x8f\xbf\xbf\"",
+                                        "\"\xf4\x90\x80\x80\"",
+                                        "\"\xf5\x80\x80\x80\"",
+                                        "\"\xff\"",
+                                        "\"\xe2\x82\"",
+                                        "\"\xe2",
+                                        "1 1",
+                                        "[1]]",
+                                        "//\n1",
+                                        "\v1",
+                                        "\"\\",
+                                        "\"\\u",
+                                        "{\"a\":1,\"b\"",
+                                        "{\"a\":1,",
+                                        "t",
+                                        "-a",
+                                        "1.e5"};
+
 static void test_grammar(void **state) {
     (void)state;
-    static const char *const good[] = {
-        "0",
-        "-0",
-        "-0.0",
-        "1e5",
-        "1E+5",
-        "1.5e-300",
-        "1e999999999",
-        "\"\"",
-        "null",
-        "true",
-        "false",
-        "[]",
-        "{}",
-        " [ ] ",
-        "\t\r\n{\n}\n",
-        "[1 , 2]",
-        "{\"a\" : 1 , \"a\" : 2}",
-        "\"\\uD800\"",
-        "\"\\udc00\\ud800\"",
-        "\"\\u0000\"",
-        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
-        "\"\x7f\"",
-        "\"\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"",
-        "[[[{\"a\":[{}]}]]]"};
-    static const char *const bad[] = {"",
-                                      " ",
-                                      "01",
-                                      "-01",
-                                      "1.",
-                                      ".5",
-                                      "-",
-                                      "+1",
-                                      "1e",
-                                      "1e+",
-                                      "0x10",
-                                      "1-2",
-                                      "NaN",
-                                      "Infinity",
-                                      "{} x",
-                                      "nullx",
-                                      "nul",
-                                      "True",
-                                      "\xef\xbb\xbf{}",
-                                      "[1,]",
-                                      "[,1]",
-                                      "[1 2]",
-                                      "[",
-                                      "]",
-                                      "[}",
-                                      "{\"a\"}",
-                                      "{\"a\":}",
-                                      "{\"a\":1,}",
-                                      "{a:1}",
-                                      "{1:1}",
-                                      "{\"a\" 1}",
-                                      "{\"a\":1 \"b\":2}",
-                                      "{",
-                                      "{\"a\":1]",
-                                      "\"",
-                                      "\"\\\"",
-                                      "\"a",
-                                      "\"\\x\"",
-                                      "\"\\u12\"",
-                                      "\"\\uZZZZ\"",
-                                      "\"\\u12G4\"",
-                                      "\"\n\"",
-                                      "\"\x01\"",
-                                      "\"\x1f\"",
-                                      "'a'",
-                                      "\"\x80\"",
-                                      "\"\xc0\x80\"",
-                                      "\"\xc1\xbf\"",
-                                      "\"\xe0\x9f\xbf\"",
-                                      "\"\xed\xa0\x80\"",
-                                      "\"\xf0\x8f\xbf\xbf\"",
-                                      "\"\xf4\x90\x80\x80\"",
-                                      "\"\xf5\x80\x80\x80\"",
-                                      "\"\xff\"",
-                                      "\"\xe2\x82\"",
-                                      "\"\xe2",
-                                      "1 1",
-                                      "[1]]",
-                                      "//\n1",
-                                      "\v1",
-                                      "\"\\",
-                                      "\"\\u",
-                                      "{\"a\":1,\"b\"",
-                                      "{\"a\":1,",
-                                      "t",
-                                      "-a",
-                                      "1.e5"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        IS_JSON(good[i]);
+    for (size_t i = 0; i < sizeof good_texts / sizeof good_texts[0]; i++) {
+        IS_JSON(good_texts[i]);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        NOT_JSON(bad[i]);
-        expect(fx_json_merge, "{}", bad[i], FEOX_ERR_JSON, NULL, __FILE__, __LINE__);
+    for (size_t i = 0; i < sizeof bad_texts / sizeof bad_texts[0]; i++) {
+        NOT_JSON(bad_texts[i]);
+        expect(fx_json_merge, "{}", bad_texts[i], FEOX_ERR_JSON, NULL, __FILE__, __LINE__);
     }
     char *result;
     size_t length;
@@ -268,6 +267,10 @@ static void test_traps(void **state) {
     REFUSED("{\"a\":1}", "[null]");
     REFUSED("{\"a\":1}", "{}");
     REFUSED("{\"a\":1}", "null");
+}
+
+static void test_whole_and_case(void **state) {
+    (void)state;
     /* The whole document. */
     REFUSED("{\"a\":1}", "[{\"op\":\"remove\",\"path\":\"\"}]");
     PATCHED("{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":null}]", "null");
@@ -280,6 +283,10 @@ static void test_traps(void **state) {
     PATCHED("{\"Name\":1,\"name\":2}", "[{\"op\":\"remove\",\"path\":\"/name\"}]", "{\"Name\":1}");
     PATCHED("{\"Name\":1,\"name\":2}", "[{\"op\":\"move\",\"from\":\"/name\",\"path\":\"/x\"}]",
             "{\"Name\":1,\"x\":2}");
+}
+
+static void test_pointers(void **state) {
+    (void)state;
     /* Escapes of pointers. */
     PATCHED("{}", "[{\"op\":\"add\",\"path\":\"/a~1b\",\"value\":1}]", "{\"a/b\":1}");
     PATCHED("{}", "[{\"op\":\"add\",\"path\":\"/~01~10~0\",\"value\":1}]", "{\"~1/0~\":1}");
@@ -325,6 +332,10 @@ static void test_traps(void **state) {
     REFUSED("[1]", "[{\"op\":\"add\",\"path\":\"/2\",\"value\":1}]");
     PATCHED("[1]", "[{\"op\":\"add\",\"path\":\"/1\",\"value\":2}]", "[1,2]");
     PATCHED("{\"-\":1}", "[{\"op\":\"remove\",\"path\":\"/-\"}]", "{}");
+}
+
+static void test_names(void **state) {
+    (void)state;
     /* Two members of one name. */
     REFUSED("{\"a\":1,\"a\":2}", "[{\"op\":\"replace\",\"path\":\"/a\",\"value\":3}]");
     REFUSED("{\"a\":1,\"a\":2}", "[{\"op\":\"remove\",\"path\":\"/a\"}]");
@@ -358,64 +369,72 @@ static void test_traps(void **state) {
     assert_false(equal("\"x\\u0000y\"", "\"x\""));
 }
 
+static const char *const same_numbers[][2] = {
+    {"1", "1.0"},
+    {"1e2", "100"},
+    {"100e0", "1E+2"},
+    {"-0", "0"},
+    {"0.0", "-0e5"},
+    {"0", "0e999999999999999999999999"},
+    {"0.001", "1e-3"},
+    {"0.0010", "10e-4"},
+    {"123.456", "1.23456e2"},
+    {"123456e-3", "123.4560"},
+    {"1e999999999", "10e999999998"},
+    {"1e999999999999999999999999999999", "0.1e1000000000000000000000000000000"},
+    {"1e-1000000000000000000000000000000", "10e-1000000000000000000000000000001"},
+    {"1e+0001", "10"},
+    {"1e-0", "1"},
+    {"-1.5", "-15e-1"},
+    {"1e1", "100e-1"},
+    {"100000000000000000000000000000000000000001",
+     "1.00000000000000000000000000000000000000001e41"},
+    {"10.10", "10.1"},
+    {"1e99999999999999999999", "10e99999999999999999998"}};
+static const char *const different_numbers[][2] = {
+    {"9007199254740993", "9007199254740992"},
+    {"1", "-1"},
+    {"1.0", "1.0000000000000002"},
+    {"0.1", "0.10000000000000001"},
+    {"1e400", "1e401"},
+    {"1e-400", "0"},
+    {"1e999999999", "1"},
+    {"1e99999999999999999999", "1e99999999999999999998"},
+    {"12", "1.2"},
+    {"1.2", "1.20001"},
+    {"1e10", "1e-10"},
+    {"10", "1"},
+    {"101", "11"},
+    {"1.01", "1.1"},
+    {"0.5", "5"},
+    {"1e9223372036854775808", "1e-9223372036854775808"},
+    {"1e18446744073709551616", "1"},
+    {"1e18446744073709551617", "10"},
+    {"18446744073709551615", "18446744073709551616"},
+    {"1", "\"1\""},
+    {"1", "true"},
+    {"0", "false"},
+    {"0", "null"}};
+
 static void test_numbers(void **state) {
     (void)state;
-    static const char *const same[][2] = {
-        {"1", "1.0"},
-        {"1e2", "100"},
-        {"100e0", "1E+2"},
-        {"-0", "0"},
-        {"0.0", "-0e5"},
-        {"0", "0e999999999999999999999999"},
-        {"0.001", "1e-3"},
-        {"0.0010", "10e-4"},
-        {"123.456", "1.23456e2"},
-        {"123456e-3", "123.4560"},
-        {"1e999999999", "10e999999998"},
-        {"1e999999999999999999999999999999", "0.1e1000000000000000000000000000000"},
-        {"1e-1000000000000000000000000000000", "10e-1000000000000000000000000000001"},
-        {"1e+0001", "10"},
-        {"1e-0", "1"},
-        {"-1.5", "-15e-1"},
-        {"1e1", "100e-1"},
-        {"100000000000000000000000000000000000000001",
-         "1.00000000000000000000000000000000000000001e41"},
-        {"10.10", "10.1"},
-        {"1e99999999999999999999", "10e99999999999999999998"}};
-    static const char *const different[][2] = {{"9007199254740993", "9007199254740992"},
-                                               {"1", "-1"},
-                                               {"1.0", "1.0000000000000002"},
-                                               {"0.1", "0.10000000000000001"},
-                                               {"1e400", "1e401"},
-                                               {"1e-400", "0"},
-                                               {"1e999999999", "1"},
-                                               {"1e99999999999999999999", "1e99999999999999999998"},
-                                               {"12", "1.2"},
-                                               {"1.2", "1.20001"},
-                                               {"1e10", "1e-10"},
-                                               {"10", "1"},
-                                               {"101", "11"},
-                                               {"1.01", "1.1"},
-                                               {"0.5", "5"},
-                                               {"1e9223372036854775808", "1e-9223372036854775808"},
-                                               {"1e18446744073709551616", "1"},
-                                               {"1e18446744073709551617", "10"},
-                                               {"18446744073709551615", "18446744073709551616"},
-                                               {"1", "\"1\""},
-                                               {"1", "true"},
-                                               {"0", "false"},
-                                               {"0", "null"}};
-    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
-        if (!equal(same[i][0], same[i][1]) || !equal(same[i][1], same[i][0])) {
-            fail_msg("%s is not %s", same[i][0], same[i][1]);
+    for (size_t i = 0; i < sizeof same_numbers / sizeof same_numbers[0]; i++) {
+        if (!equal(same_numbers[i][0], same_numbers[i][1]) ||
+            !equal(same_numbers[i][1], same_numbers[i][0])) {
+            fail_msg("%s is not %s", same_numbers[i][0], same_numbers[i][1]);
         }
     }
-    for (size_t i = 0; i < sizeof different / sizeof different[0]; i++) {
-        if (equal(different[i][0], different[i][1]) || equal(different[i][1], different[i][0])) {
-            fail_msg("%s is %s", different[i][0], different[i][1]);
+    for (size_t i = 0; i < sizeof different_numbers / sizeof different_numbers[0]; i++) {
+        if (equal(different_numbers[i][0], different_numbers[i][1]) ||
+            equal(different_numbers[i][1], different_numbers[i][0])) {
+            fail_msg("%s is %s", different_numbers[i][0], different_numbers[i][1]);
         }
     }
-    /* A million digits, and an exponent of a million digits. */
+}
+
+/* A million digits, and an exponent of a million digits. */
+static void test_long_numbers(void **state) {
+    (void)state;
     size_t size = 1000000;
     char *a = malloc(size + 10);
     char *b = malloc(size + 10);
@@ -464,6 +483,9 @@ static void test_strings(void **state) {
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":1,\"c\":2}"));
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":1}"));
     assert_false(equal("{\"a\":1}", "{\"a\":1,\"b\":2}"));
+    assert_false(equal("{\"a\":1}", "{\"ab\":1}"));
+    assert_false(equal("{\"ab\":1}", "{\"a\":1}"));
+    assert_false(equal("{\"a\":1}", "{\"a\\u0000\":1}"));
     assert_false(equal("{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":1}"));
     assert_false(equal("[1,2]", "[2,1]"));
     assert_false(equal("[1,2]", "[1,2,3]"));
@@ -721,11 +743,13 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grammar),    cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_bytes_stay), cmocka_unit_test(test_traps),
-        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_merge),      cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_error_detail),
+        cmocka_unit_test(test_grammar),        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_bytes_stay),     cmocka_unit_test(test_traps),
+        cmocka_unit_test(test_whole_and_case), cmocka_unit_test(test_pointers),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_long_numbers),   cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_merge),          cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_limits),         cmocka_unit_test(test_error_detail),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

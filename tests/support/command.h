@@ -21,8 +21,9 @@ int command_teardown(void **state);
  * the next run. The command is $FEOX_COMMAND, or `feox` beside the test program. */
 const command_result *command_run(const void *input, size_t input_size, const char *const *words);
 
-/* The same for the store "s.feox" and words up to NULL, without input. Asserts the exit status, what
- * standard output holds, and that standard error holds nothing after 0, else one line "feox: ...".
+/* The same for the store "s.feox" and words up to NULL, without input. Asserts the exit status,
+ * what standard output holds, and that standard error holds nothing after 0, else one line "feox:
+ * ...".
  */
 void command_expect(int status, const char *out, ...);
 void command_expect_input(const void *input, size_t input_size, int status, const char *out, ...);

@@ -1,0 +1,328 @@
+/* compactor: why this way. A checkpoint says what is live after the last durable group; everything
+ * that is not, is free from then on. It is written beside everything else and takes effect with one
+ * block, the superblock. A crash before that block is durable finds everything where it was; after
+ * it, everything where it is now.
+ *
+ * Invariants:
+ *   C1 nothing that the current checkpoint or its journal mentions is overwritten or freed before
+ *      the next superblock is durable, nor before the reads that had begun by then are over (I4).
+ *   C2 live bits do not change during a checkpoint: only finished groups change them.
+ *   C3 records in the ring are moved out of it, whole: the ring is empty after a checkpoint.
+ *
+ * Segment cleaning, emptiest first: Rosenblum, Ousterhout 1992.
+ */
+#include "engine/compactor.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "disk/checkpoint.h"
+#include "engine/mover.h"
+
+/* Live bytes of sparse segments that one checkpoint moves. */
+#define MOVE_BUDGET (4u << 20)
+
+typedef struct work {
+    fx_mover mover;
+    uint8_t *table;
+    size_t table_length;
+    fx_extent table_extent;
+    uint64_t table_checksum;
+    fx_space_batch *batch; /* what will be free */
+} work;
+
+/* ---- When ---- */
+
+static uint64_t dead_blocks(const fx_flusher *flusher) {
+    return flusher->segments.dead_segment_blocks + flusher->segments.dead_large_blocks;
+}
+
+static uint64_t dead_blocks_bound(const fx_flusher *flusher) {
+    uint64_t share = flusher->space.file_blocks / 8;
+    uint64_t least = FX_FILE_GROWTH_MIN / FX_BLOCK_SIZE;
+    return share > least ? share : least;
+}
+
+/* Bytes in segments that are kept for their live records, and are not live themselves. */
+static uint64_t sparse_bytes(const fx_flusher *flusher) {
+    const fx_segments *s = &flusher->segments;
+    uint64_t live = s->records > 0 ? s->live_records * (s->record_bytes / s->records) : 0;
+    uint64_t kept = (s->packed_blocks - s->dead_segment_blocks) * FX_BLOCK_SIZE;
+    return kept > live ? kept - live : 0;
+}
+
+static bool is_sparse(const fx_disk_segment *segment) {
+    return segment->blocks > 0 && segment->live_count > 0 &&
+           fx_segment_live_bytes(segment) * 2 < (uint64_t)segment->blocks * FX_BLOCK_SIZE;
+}
+
+static bool compaction_due(const fx_flusher *flusher) {
+    if (sparse_bytes(flusher) <= flusher->space.file_blocks * FX_BLOCK_SIZE / 3) {
+        return false;
+    }
+    for (size_t i = 0; i < flusher->segments.count; i++) {
+        if (is_sparse(flusher->segments.items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool fx_compactor_must(const fx_flusher *flusher) {
+    return flusher->journal.used > flusher->journal.extent.count / 4 * 3 ||
+           dead_blocks(flusher) > 2 * dead_blocks_bound(flusher);
+}
+
+bool fx_compactor_due(const fx_flusher *flusher) {
+    return flusher->journal.used > flusher->journal.extent.count / 2 ||
+           dead_blocks(flusher) > dead_blocks_bound(flusher) || compaction_due(flusher);
+}
+
+bool fx_compactor_can_free(const fx_flusher *flusher) {
+    return dead_blocks(flusher) > 0 || flusher->space.waiting != NULL ||
+           flusher->journal.used > 0 || sparse_bytes(flusher) > FX_FILE_GROWTH_MIN;
+}
+
+/* ---- What to move ---- */
+
+/* The share of a sparse segment that is live, in 1/1024. */
+static uint64_t fullness(const fx_disk_segment *segment) {
+    return fx_segment_live_bytes(segment) * 1024 / ((uint64_t)segment->blocks * FX_BLOCK_SIZE);
+}
+
+static int by_fullness(const void *a, const void *b) {
+    uint64_t x = fullness(*(fx_disk_segment *const *)a);
+    uint64_t y = fullness(*(fx_disk_segment *const *)b);
+    return (x > y) - (x < y);
+}
+
+/* The emptiest segments, up to the budget. Without memory: none. */
+static void choose_sparse(fx_flusher *flusher) {
+    const fx_segments *segments = &flusher->segments;
+    fx_disk_segment **sparse = fx_mem_alloc((segments->count + 1) * sizeof *sparse);
+    size_t count = 0;
+    uint64_t bytes = 0;
+    if (sparse == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < segments->count; i++) {
+        if (is_sparse(segments->items[i])) {
+            sparse[count++] = segments->items[i];
+        }
+    }
+    qsort(sparse, count, sizeof *sparse, by_fullness);
+    for (size_t i = 0; i < count && bytes < MOVE_BUDGET; i++) {
+        sparse[i]->moving = true;
+        bytes += fx_segment_live_bytes(sparse[i]);
+    }
+    fx_mem_free(sparse);
+}
+
+static feox_status move_records(fx_flusher *flusher, work *w, bool compact) {
+    feox_status status = FEOX_OK;
+    if (compact || compaction_due(flusher)) {
+        choose_sparse(flusher);
+    }
+    for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
+        fx_disk_segment *segment = flusher->segments.items[i];
+        segment->moving = segment->moving || (segment->blocks == 0 && segment->live_count > 0);
+        if (segment->moving) {
+            status = fx_mover_take(flusher, &w->mover, segment);
+        }
+    }
+    return status == FEOX_OK ? fx_mover_close(flusher, &w->mover) : status;
+}
+
+/* ---- The table ---- */
+
+static bool stays(const fx_disk_segment *segment) {
+    return segment->live_count > 0 && !segment->moving;
+}
+
+static feox_status write_table(fx_flusher *flusher, work *w) {
+    const fx_segments *segments = &flusher->segments;
+    size_t length = FX_CHECKPOINT_HEADER_SIZE;
+    for (size_t i = 0; i < segments->count; i++) {
+        length += stays(segments->items[i]) ? fx_checkpoint_item_size(segments->items[i]) : 0;
+    }
+    for (size_t i = 0; i < w->mover.image_count; i++) {
+        length += fx_checkpoint_item_size(w->mover.images[i].segment);
+    }
+    w->table = fx_mem_alloc(length);
+    if (w->table == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    feox_status status =
+        fx_space_allocate(&flusher->space, fx_blocks_of(length), 0, &w->table_extent);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    fx_checkpoint_writer writer;
+    fx_checkpoint_begin(&writer, w->table);
+    for (size_t i = 0; i < segments->count; i++) {
+        if (stays(segments->items[i])) {
+            fx_checkpoint_append(&writer, segments->items[i]);
+        }
+    }
+    for (size_t i = 0; i < w->mover.image_count; i++) {
+        fx_checkpoint_append(&writer, w->mover.images[i].segment);
+    }
+    FX_ASSERT(writer.at == length);
+    uint64_t position = w->table_extent.block * FX_BLOCK_SIZE;
+    w->table_length = length;
+    w->table_checksum = fx_checkpoint_finish(&writer, &flusher->id, position,
+                                             fx_load_relaxed(&flusher->durable_group));
+    fx_staging_copy(&flusher->staging, position, w->table, length);
+    return FEOX_OK;
+}
+
+/* What will be free when the new superblock is durable. */
+static feox_status list_garbage(fx_flusher *flusher, work *w) {
+    size_t count = fx_segments_garbage(&flusher->segments, NULL, 0);
+    const fx_extent *old = &flusher->root.checkpoint;
+    w->batch = fx_space_batch_create(&flusher->space, count + 1);
+    if (w->batch == NULL || !fx_segments_reserve(&flusher->segments, w->mover.image_count)) {
+        return FEOX_ERR_MEMORY;
+    }
+    w->batch->count = fx_segments_garbage(&flusher->segments, w->batch->list, count);
+    if (old->count > 0) {
+        w->batch->list[w->batch->count++] = *old;
+    }
+    return FEOX_OK;
+}
+
+/* ---- The checkpoint ---- */
+
+/* Everything but the superblock: after this nothing can fail but the device. */
+static feox_status prepare(fx_flusher *flusher, work *w, bool compact) {
+    feox_status status = move_records(flusher, w, compact);
+    status = status == FEOX_OK ? write_table(flusher, w) : status;
+    return status == FEOX_OK ? list_garbage(flusher, w) : status;
+}
+
+static void undo(fx_flusher *flusher, work *w) {
+    int error = fx_staging_drain(&flusher->staging);
+    if (error != 0) {
+        (void)fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
+    }
+    fx_mover_undo(flusher, &w->mover);
+    if (w->table_extent.count > 0) {
+        fx_space_undo(&flusher->space, w->table_extent);
+    }
+    if (w->batch != NULL) {
+        fx_space_batch_destroy(&flusher->space, w->batch);
+    }
+    for (size_t i = 0; i < flusher->segments.count; i++) {
+        flusher->segments.items[i]->moving = false;
+    }
+}
+
+static void write_copy(fx_flusher *flusher, const fx_superblock *root) {
+    fx_staging_slot *slot = fx_staging_acquire(&flusher->staging);
+    fx_superblock_encode(slot->buffer, root);
+    fx_staging_write(&flusher->staging, slot,
+                     root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+}
+
+/* The first copy makes the checkpoint count. The second says the same, so that later damage to
+ * either copy costs nothing; it may become durable with the next group. */
+int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root) {
+    root->generation++;
+    write_copy(flusher, root);
+    int error = fx_staging_sync(&flusher->staging);
+    if (error == 0) {
+        root->generation++;
+        write_copy(flusher, root);
+        error = fx_staging_drain(&flusher->staging);
+    }
+    return error;
+}
+
+static void make_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
+    *root = flusher->root;
+    root->flags = 0;
+    root->journal_head = flusher->journal.next;
+    root->group = fx_load_relaxed(&flusher->durable_group);
+    root->checkpoint = w->table_extent;
+    root->checkpoint_length = w->table_length;
+    root->checkpoint_checksum = w->table_checksum;
+    root->counter = flusher->counter;
+    root->time_ns = flusher->time_ns;
+    root->file_blocks = flusher->space.file_blocks;
+    if (!fx_random_bytes(&root->epoch, sizeof root->epoch)) {
+        root->epoch = fx_format_seed(&root->id, root->generation ^ root->time_ns);
+    }
+}
+
+/* The new superblock is durable. */
+static void switch_over(fx_flusher *flusher, work *w, const fx_superblock *root) {
+    flusher->root = *root;
+    fx_mover_tell(flusher, &w->mover);
+    fx_segments_sweep(&flusher->segments);
+    for (size_t i = 0; i < w->mover.image_count; i++) {
+        if (fx_segments_add(&flusher->segments, w->mover.images[i].segment)) {
+            w->mover.images[i].segment = NULL;
+        }
+    }
+    /* Reads that began before may look at the ring, too: nothing is written there under them. */
+    uint64_t stamp = fx_epoch_stamp(&flusher->readers);
+    while (w->mover.move_count > 0 && fx_epoch_safe(&flusher->readers) <= stamp) {
+        (void)sched_yield();
+    }
+    fx_journal_reset(&flusher->journal);
+    fx_space_retire(&flusher->space, w->batch);
+    fx_space_reclaim(&flusher->space, false);
+    fx_add_relaxed(&flusher->corrupt_records, w->mover.lost);
+    fx_add_relaxed(&flusher->figures.checkpoints, (uint64_t)1);
+}
+
+/* Gives a tail back that is more than half of the file. */
+static feox_status give_back(fx_flusher *flusher) {
+    fx_space *space = &flusher->space;
+    uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
+    uint64_t keep = tail + dead_blocks_bound(flusher);
+    if (keep >= space->file_blocks / 2) {
+        return FEOX_OK;
+    }
+    int error = fx_space_shrink(space, keep > flusher->initial_blocks ? keep
+                                                                      : flusher->initial_blocks);
+    return error == 0 ? FEOX_OK
+                      : fx_volume_fail(flusher, FEOX_ERR_IO, -error, "the file was not shortened");
+}
+
+feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
+    work w;
+    fx_superblock root;
+    memset(&w, 0, sizeof w);
+    feox_status status = fx_volume_status(flusher);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    status = prepare(flusher, &w, compact);
+    if (status != FEOX_OK) {
+        undo(flusher, &w);
+        feox_status sticky = fx_volume_status(flusher);
+        status = sticky != FEOX_OK ? sticky : status;
+    } else {
+        int error = fx_staging_sync(&flusher->staging);
+        make_root(flusher, &w, &root);
+        error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
+        if (error == 0) {
+            switch_over(flusher, &w, &root);
+            status = give_back(flusher);
+        } else { /* which root is durable is not known: nothing may be reused or written */
+            status = fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
+            fx_mem_free(w.batch);
+        }
+    }
+    fx_mover_deinit(&w.mover);
+    fx_mem_free(w.table);
+    fx_volume_publish(flusher);
+    return status;
+}

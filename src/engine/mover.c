@@ -1,0 +1,283 @@
+/* mover: why this way. Moved bytes go to segments that only the new checkpoint mentions, beside the
+ * groups: no version changes, no group is needed, and it works while a group waits for space.
+ *
+ * Invariant M1: after fx_mover_tell no location in the table, in a write buffer or in dead_next is
+ * an old place. Records first, then the buffers: a commit in between has read the new place from
+ * its record, one before left the old place in its buffer, where it is still found. Nothing is
+ * flushed in between, since flushing takes the ownership that the caller has.
+ */
+#include "engine/mover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/commit.h"
+
+/* Write buffer entries translated under one hold of a shard's lock. */
+#define TRANSLATE_BATCH 512u
+
+/* Reads a segment; its image begins at *image_out inside the buffer. */
+static feox_status read_segment(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *segment,
+                                const uint8_t **image_out) {
+    uint64_t start = segment->position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
+    uint64_t lead = segment->position - start;
+    size_t size = (size_t)fx_round_up(lead + segment->byte_length, FX_BLOCK_SIZE);
+    if (mover->buffer == NULL) {
+        mover->buffer = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+        if (mover->buffer == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+    }
+    int error = fx_volume_read(flusher, start, mover->buffer, size);
+    *image_out = mover->buffer + lead;
+    return error == 0 ? FEOX_OK
+                      : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
+                                     (unsigned long long)start);
+}
+
+/* Fixes the place of the last image, which is complete, and writes it. */
+static feox_status close_image(fx_flusher *flusher, fx_mover *mover) {
+    fx_mover_image *image = &mover->images[mover->image_count - 1];
+    fx_disk_segment *segment = image->segment;
+    fx_extent extent;
+    feox_status status =
+        fx_space_allocate(&flusher->space, fx_blocks_of(segment->byte_length), 0, &extent);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    segment->position = extent.block * FX_BLOCK_SIZE;
+    segment->blocks = (uint32_t)extent.count;
+    uint32_t offset = FX_SEGMENT_HEADER_SIZE;
+    for (size_t i = image->first_move; i < mover->move_count; i++) {
+        size_t size = fx_format_record_peek(image->bytes + offset);
+        fx_format_record_seal(image->bytes + offset, size, &flusher->id,
+                              segment->position + offset);
+        mover->moves[i].to = (segment->position + offset) / FX_RECORD_ALIGN;
+        offset += (uint32_t)size;
+    }
+    const fx_segment_header header = {.group = segment->group,
+                                      .position = segment->position,
+                                      .record_count = segment->record_count,
+                                      .byte_length = segment->byte_length};
+    (void)fx_format_segment_seal(image->bytes, &flusher->id, &header);
+    fx_staging_copy(&flusher->staging, segment->position, image->bytes, segment->byte_length);
+    return FEOX_OK;
+}
+
+feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
+    if (mover->image_count == 0 || mover->images[mover->image_count - 1].segment->position != 0) {
+        return FEOX_OK;
+    }
+    return close_image(flusher, mover);
+}
+
+static feox_status open_image(fx_flusher *flusher, fx_mover *mover) {
+    if (mover->image_count == mover->image_capacity) {
+        size_t capacity = mover->image_capacity == 0 ? 8 : mover->image_capacity * 2;
+        fx_mover_image *grown = fx_mem_realloc(mover->images, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+        mover->images = grown;
+        mover->image_capacity = capacity;
+    }
+    uint64_t group = fx_load_relaxed(&flusher->durable_group);
+    fx_mover_image image = {.segment = fx_segment_create(0, FX_SEGMENT_SIZE_MAX, 0, group, 0, 0),
+                            .bytes = fx_mem_alloc(FX_SEGMENT_SIZE_MAX),
+                            .first_move = mover->move_count};
+    if (image.segment == NULL || image.bytes == NULL) {
+        fx_segment_destroy(image.segment);
+        fx_mem_free(image.bytes);
+        return FEOX_ERR_MEMORY;
+    }
+    /* The bitmap has room for the longest; the length is what is in use. */
+    image.segment->byte_length = FX_SEGMENT_HEADER_SIZE;
+    mover->images[mover->image_count++] = image;
+    return FEOX_OK;
+}
+
+static bool move_room(fx_mover *mover) {
+    if (mover->move_count < mover->move_capacity) {
+        return true;
+    }
+    size_t capacity = mover->move_capacity == 0 ? 1024 : mover->move_capacity * 2;
+    fx_move *grown = fx_mem_realloc(mover->moves, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    mover->moves = grown;
+    mover->move_capacity = capacity;
+    return true;
+}
+
+/* Puts one record into an image, a new one if the last is full. */
+static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *from,
+                               const uint8_t *bytes, const fx_walked *record) {
+    bool fits = mover->image_count > 0 &&
+                mover->images[mover->image_count - 1].segment->byte_length + record->size <=
+                    FX_SEGMENT_SIZE_MAX;
+    if (!fits) {
+        feox_status status = fx_mover_close(flusher, mover);
+        status = status == FEOX_OK ? open_image(flusher, mover) : status;
+        if (status != FEOX_OK) {
+            return status;
+        }
+    }
+    fx_mover_image *image = &mover->images[mover->image_count - 1];
+    fx_disk_segment *to = image->segment;
+    uint32_t offset = to->byte_length;
+    if (!move_room(mover) || !fx_segment_reserve_large(to)) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (record->entry.kind == FX_ENTRY_LARGE) {
+        const fx_segment_large *large = fx_segment_find_large(from, record->offset);
+        if (large != NULL) {
+            fx_segment_add_large(to, offset, large->block, large->blocks);
+        }
+    }
+    memcpy(image->bytes + offset, bytes, record->size);
+    to->byte_length += record->size;
+    to->record_count++;
+    fx_segment_set_live(to, offset);
+    mover->moves[mover->move_count++] = (fx_move){.from = record->location};
+    return FEOX_OK;
+}
+
+static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const uint8_t *bytes) {
+    fx_segment_walk walk;
+    fx_walked record;
+    fx_walk_result result;
+    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
+    do {
+        result = fx_segment_walk_live(&walk, segment, &record);
+    } while (result == FX_WALK_RECORD);
+    return result == FX_WALK_END;
+}
+
+feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment) {
+    const uint8_t *bytes;
+    feox_status status = read_segment(flusher, mover, segment, &bytes);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (segment->blocks > 0 && !is_sound(flusher, segment, bytes)) {
+        segment->moving = false;
+        return FEOX_OK;
+    }
+    fx_segment_walk walk;
+    fx_walked record;
+    fx_walk_result result;
+    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
+    while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
+        if (result == FX_WALK_DAMAGED) {
+            mover->lost++; /* in the ring; it cannot stay there */
+            continue;
+        }
+        status = take_record(flusher, mover, segment, bytes + record.offset, &record);
+        if (status != FEOX_OK) {
+            return status;
+        }
+    }
+    return FEOX_OK;
+}
+
+static int by_from(const void *a, const void *b) {
+    const fx_move *x = a;
+    const fx_move *y = b;
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+/* Where the record at `location` is now. */
+static uint64_t translate(const fx_mover *mover, uint64_t location) {
+    if (location < mover->moves[0].from || location > mover->moves[mover->move_count - 1].from) {
+        return location;
+    }
+    const fx_move wanted = {.from = location, .to = 0};
+    const fx_move *found =
+        bsearch(&wanted, mover->moves, mover->move_count, sizeof wanted, by_from);
+    return found != NULL ? found->to : location;
+}
+
+/* The moves of an image stand in the order of its records. */
+static void tell_records(fx_flusher *flusher, const fx_mover *mover,
+                         const fx_mover_image *image) {
+    const fx_disk_segment *segment = image->segment;
+    fx_entry entry;
+    size_t size = 0;
+    uint32_t offset = FX_SEGMENT_HEADER_SIZE;
+    for (size_t i = image->first_move; offset < segment->byte_length; i++) {
+        if (!fx_format_record_decode(image->bytes + offset, segment->byte_length - offset, &entry,
+                                     &size)) {
+            return;
+        }
+        uint64_t hash = fx_engine_hash(flusher->engine, entry.key, entry.key_len);
+        fx_shard *shard = fx_engine_shard(flusher->engine, hash);
+        fx_spinlock_lock(&shard->lock);
+        fx_record *record = fx_commit_any_locked(shard, hash, entry.key, entry.key_len);
+        if (record != NULL && fx_record_location(record) == mover->moves[i].from) {
+            fx_record_set_location(record, mover->moves[i].to);
+        }
+        fx_spinlock_unlock(&shard->lock);
+        offset += (uint32_t)size;
+    }
+}
+
+static void tell_buffers(fx_flusher *flusher, const fx_mover *mover) {
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        fx_shard *shard = &flusher->engine->shards[i];
+        for (unsigned h = 0; h < 2; h++) {
+            fx_wbuf_half *half = &shard->wbuf.halves[h];
+            uint32_t j = 0;
+            for (bool more = true; more;) { /* entries added meanwhile know the new places */
+                fx_spinlock_lock(&shard->lock);
+                for (uint32_t k = 0; k < TRANSLATE_BATCH && j < half->count; k++, j++) {
+                    uint64_t *old = &half->entries[j].old_location;
+                    *old = *old != 0 ? translate(mover, *old) : 0;
+                }
+                more = j < half->count;
+                fx_spinlock_unlock(&shard->lock);
+            }
+        }
+    }
+    for (size_t i = 0; i < flusher->dead_count; i++) {
+        flusher->dead_next[i] = translate(mover, flusher->dead_next[i]);
+    }
+}
+
+void fx_mover_tell(fx_flusher *flusher, fx_mover *mover) {
+    if (mover->move_count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < mover->image_count; i++) {
+        tell_records(flusher, mover, &mover->images[i]);
+    }
+    qsort(mover->moves, mover->move_count, sizeof *mover->moves, by_from);
+    tell_buffers(flusher, mover);
+}
+
+void fx_mover_undo(fx_flusher *flusher, fx_mover *mover) {
+    for (size_t i = 0; i < mover->image_count; i++) {
+        fx_disk_segment *segment = mover->images[i].segment;
+        if (segment->blocks > 0) {
+            fx_space_undo(&flusher->space, (fx_extent){.block = segment->position / FX_BLOCK_SIZE,
+                                                       .count = segment->blocks});
+        }
+        fx_segment_destroy(segment);
+        mover->images[i].segment = NULL;
+    }
+}
+
+void fx_mover_deinit(fx_mover *mover) {
+    for (size_t i = 0; i < mover->image_count; i++) {
+        fx_mem_free(mover->images[i].bytes);
+        fx_segment_destroy(mover->images[i].segment);
+    }
+    fx_mem_free(mover->images);
+    fx_mem_free(mover->moves);
+    fx_mem_free(mover->buffer);
+    memset(mover, 0, sizeof *mover);
+}

@@ -1,0 +1,49 @@
+/* mover: copies live records out of some segments into fresh ones, as part of a checkpoint, and
+ * tells everyone who knows the old places. Owner of the volume only.
+ *
+ * Life: zeroed -> fx_mover_take for each segment -> fx_mover_close -> (checkpoint written: the new
+ * segments are in `images`) -> fx_mover_tell, or fx_mover_undo -> fx_mover_deinit.
+ */
+#ifndef FX_ENGINE_MOVER_H
+#define FX_ENGINE_MOVER_H
+
+#include "engine/volume.h"
+
+/* Locations, as in record.h. */
+typedef struct fx_move {
+    uint64_t from;
+    uint64_t to;
+} fx_move;
+
+/* A fresh segment of moved records; its bytes are kept until everyone is told. */
+typedef struct fx_mover_image {
+    fx_disk_segment *segment; /* position 0: it has no place yet */
+    uint8_t *bytes;
+    size_t first_move;
+} fx_mover_image;
+
+typedef struct fx_mover {
+    uint8_t *buffer; /* one old segment */
+    fx_mover_image *images;
+    size_t image_count;
+    size_t image_capacity;
+    fx_move *moves;
+    size_t move_count;
+    size_t move_capacity;
+    uint64_t lost; /* live records that are damaged */
+} fx_mover;
+
+/* Copies the live records of `segment`. A packed one with a damaged record is left alone: it no
+ * longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
+feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment);
+/* Gives the last image its place too. The writes of all of them are submitted. */
+feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);
+/* The new places are durable: records, write buffers and dead_next learn of them. Takes no
+ * memory. */
+void fx_mover_tell(fx_flusher *flusher, fx_mover *mover);
+/* Gives the new places back. Nothing may be under way. */
+void fx_mover_undo(fx_flusher *flusher, fx_mover *mover);
+/* Frees the memory; segments that were handed over are NULL in their images. */
+void fx_mover_deinit(fx_mover *mover);
+
+#endif

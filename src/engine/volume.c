@@ -1,0 +1,120 @@
+/* volume: what the parts of the file side share. */
+#include "engine/volume.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "disk/checkpoint.h"
+
+feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what) {
+    if (fx_load_relaxed(&flusher->status) == FEOX_OK) {
+        (void)snprintf(flusher->failure, sizeof flusher->failure, "%s", what);
+        flusher->failure_errno = error;
+        fx_store_release(&flusher->status, (int32_t)status);
+    }
+    return fx_volume_status(flusher);
+}
+
+feox_status fx_volume_status(const fx_flusher *flusher) {
+    feox_status status = (feox_status)fx_load_acquire(&flusher->status);
+    if (FX_LIKELY(status == FEOX_OK)) {
+        return status;
+    }
+    return fx_error_set(status, flusher->failure_errno, "%s; the store is read-only",
+                        flusher->failure);
+}
+
+uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
+    const fx_segments *s = &flusher->segments;
+    uint64_t size = s->records > 0 ? s->record_bytes / s->records : 0;
+    return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
+}
+
+void fx_volume_publish(fx_flusher *flusher) {
+    fx_volume_figures *figures = &flusher->figures;
+    uint64_t live = fx_volume_live_bytes(flusher);
+    uint64_t free_blocks = flusher->space.extents.free_blocks + flusher->space.waiting_blocks;
+    fx_store_relaxed(&figures->file_size, flusher->space.file_blocks * FX_BLOCK_SIZE);
+    fx_store_relaxed(&figures->file_free, free_blocks * FX_BLOCK_SIZE);
+    fx_store_relaxed(&figures->file_live, live);
+    fx_store_relaxed(&figures->written_bytes, flusher->staging.written_bytes);
+}
+
+int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size) {
+    uint64_t end = fx_dev_size(flusher->dev) / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
+    if (offset > end || size > end - offset) {
+        return -ERANGE;
+    }
+    fx_add_relaxed(&flusher->disk_reads, (uint64_t)1);
+    fx_add_relaxed(&flusher->disk_read_bytes, (uint64_t)size);
+    return fx_dev_read(flusher->dev, offset, buffer, size);
+}
+
+feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
+                                 fx_block **block_out) {
+    uint64_t offset = entry->large_offset;
+    uint64_t end = fx_dev_size(flusher->dev);
+    size_t left = entry->value_len;
+    *block_out = NULL;
+    if (offset % FX_BLOCK_SIZE != 0 || offset > end || left > end - offset) {
+        return FEOX_ERR_CORRUPT;
+    }
+    size_t piece_max = left < FX_SEGMENT_SIZE_MAX ? (size_t)fx_round_up(left, FX_BLOCK_SIZE)
+                                                  : FX_SEGMENT_SIZE_MAX;
+    uint8_t *buffer = fx_mem_alloc_aligned(piece_max + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+    fx_block *block = fx_block_create(NULL, left);
+    feox_status status = buffer == NULL || block == NULL ? FEOX_ERR_MEMORY : FEOX_OK;
+    uint8_t *to = block != NULL ? block->data : NULL;
+    while (status == FEOX_OK && left > 0) {
+        size_t piece = left < piece_max ? left : piece_max;
+        size_t whole = (size_t)fx_round_up(piece, FX_BLOCK_SIZE);
+        int error = fx_volume_read(flusher, offset, buffer, whole);
+        if (error != 0) {
+            status = error == -ERANGE ? FEOX_ERR_CORRUPT
+                                      : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
+                                                     (unsigned long long)offset);
+            break;
+        }
+        memcpy(to, buffer, piece);
+        to += piece;
+        offset += whole;
+        left -= piece;
+    }
+    fx_mem_free(buffer);
+    if (status == FEOX_OK &&
+        fx_format_large_checksum(&flusher->id, entry->large_offset, block->data,
+                                 entry->value_len) != entry->large_checksum) {
+        status = FEOX_ERR_CORRUPT;
+    }
+    if (status != FEOX_OK) {
+        fx_block_release(block);
+        return status;
+    }
+    *block_out = block;
+    return FEOX_OK;
+}
+
+void fx_volume_lock_shards(fx_flusher *flusher) {
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        fx_spinlock_lock(&flusher->engine->shards[i].lock);
+    }
+}
+
+void fx_volume_unlock_shards(fx_flusher *flusher) {
+    for (uint32_t i = flusher->engine->shard_count; i > 0; i--) {
+        fx_spinlock_unlock(&flusher->engine->shards[i - 1].lock);
+    }
+}
+
+uint64_t fx_volume_reserve(const fx_flusher *flusher) {
+    /* The table: about 1/256 of the segments' bytes and a header for each; what inline segments
+     * turn into; and some segments of tombstones. */
+    const fx_segments *segments = &flusher->segments;
+    uint64_t table = segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) + 2;
+    return 2 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64;
+}

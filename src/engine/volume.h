@@ -1,0 +1,88 @@
+/* volume: the state of the file side, shared by flusher, group, compactor, recover and check. One
+ * thread at a time owns it (flusher.c hands the ownership on); what others may read is marked.
+ */
+#ifndef FX_ENGINE_VOLUME_H
+#define FX_ENGINE_VOLUME_H
+
+#include "disk/journal.h"
+#include "disk/segments.h"
+#include "disk/superblock.h"
+#include "engine/flusher.h"
+#include "engine/space.h"
+#include "engine/staging.h"
+
+/* Figures for the statistics. Atomic, relaxed; written by the owner, read by anyone. */
+typedef struct fx_volume_figures {
+    uint64_t file_size;
+    uint64_t file_free;
+    uint64_t file_live;
+    uint64_t groups_written;
+    uint64_t checkpoints;
+    uint64_t written_bytes;
+} fx_volume_figures;
+
+struct fx_flusher {
+    /* Constant after open. */
+    fx_engine *engine;
+    fx_dev *dev;
+    bool read_only;
+    fx_store_id id;
+
+    /* Who owns the rest: guarded by the gate. */
+    fx_mutex gate;
+    fx_cond turn;
+    bool busy;
+
+    /* Atomic. */
+    uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
+    uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
+    int32_t status;         /* released with `failure`; sticky */
+    uint64_t disk_reads;    /* relaxed */
+    uint64_t disk_read_bytes;
+    uint64_t corrupt_records;
+    fx_volume_figures figures;
+    fx_epoch readers; /* pinned around reads of the device; extents are not reused under them */
+
+    /* The owner's. */
+    fx_dev_queue *queue;
+    fx_staging staging;
+    fx_space space;
+    fx_segments segments;
+    fx_journal journal;
+    fx_superblock root;   /* as it is durable */
+    uint64_t counter;     /* versions handed out are not above this when a group is cut */
+    uint64_t time_ns;     /* the last store time seen */
+    uint64_t initial_blocks; /* the file is not made smaller than this */
+    uint64_t *dead_next; /* locations that are dead when the next group is durable */
+    size_t dead_count;
+    bool flight_left; /* a cut that was to be undone waits in some write buffers */
+    char failure[160];
+    int failure_errno;
+};
+
+/* Waits for the ownership of the volume; gives it up and wakes who waits. */
+void fx_flusher_enter(fx_flusher *flusher);
+void fx_flusher_leave(fx_flusher *flusher);
+/* Makes the store read-only for good; the first failure counts. Returns it as the caller's
+ * status. */
+feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what);
+/* FEOX_OK, or the sticky failure with its text set for the calling thread. */
+feox_status fx_volume_status(const fx_flusher *flusher);
+/* An estimate: bytes of current records and large values. Owner. O(1). */
+uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
+/* Brings the figures up to date. Owner. */
+void fx_volume_publish(fx_flusher *flusher);
+/* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
+ * 0 or -errno. Any thread. */
+int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size);
+/* Reads and verifies the large value of a decoded record. FEOX_ERR_CORRUPT, _IO, _MEMORY. Any
+ * thread. */
+feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
+                                 fx_block **block_out);
+/* Locks, unlocks all shards in order. */
+void fx_volume_lock_shards(fx_flusher *flusher);
+void fx_volume_unlock_shards(fx_flusher *flusher);
+/* Blocks that ordinary groups leave free, so that the next checkpoint always finds room. */
+uint64_t fx_volume_reserve(const fx_flusher *flusher);
+
+#endif
