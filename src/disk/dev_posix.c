@@ -394,8 +394,9 @@ static int open_or_make(const fx_dev_open *how, bool *made_out) {
     return higher;
 }
 
-/* A killed process lets go of its files a moment after it was reaped: the kernel still has transfers of
- * its ring to finish. So a lock that is taken is tried again for a quarter of a second. */
+/* A killed process lets go of its files a moment after it was reaped: the kernel still has
+ * transfers of its ring to finish. So a lock that is taken is tried again for a quarter of a
+ * second. */
 static int lock_file(int fd) {
     const struct timespec pause = {0, 5000000};
     for (int tries = 0;; tries++) {

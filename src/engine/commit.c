@@ -103,8 +103,8 @@ static bool fits_in_place(const fx_engine *engine, const fx_record *old, uint32_
                fx_slab_slot_size(fx_meta_size(meta) + prefix);
 }
 
-/* The change would take the store past its memory limit. A free slot costs nothing, so what is deleted
- * or evicted makes room for more of its size at once. */
+/* The change would take the store past its memory limit. A free slot costs nothing, so what is
+ * deleted or evicted makes room for more of its size at once. */
 static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx_change *change,
                            uint32_t meta, bool in_place) {
     const fx_engine *engine = shard->engine;

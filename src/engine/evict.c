@@ -1,5 +1,5 @@
-/* evict: a few buckets at a time, so that no writer waits long for its shard. A dropped value's slot is
- * free again when the order has let go of the old record: so the shard is merged, too.
+/* evict: a few buckets at a time, so that no writer waits long for its shard. A dropped value's
+ * slot is free again when the order has let go of the old record: so the shard is merged, too.
  */
 #include "engine/evict.h"
 

@@ -129,9 +129,9 @@ static feox_status load_value(fx_writing *w) {
 /* How often a write that would exceed the memory limit makes room and tries again. */
 #define ROOM_ROUNDS 9u
 
-/* Room under the memory limit: by what was deleted and not yet given back; in a file store, by values
- * that are on disk, more in each round, and by a flush that puts more of them there. False: no more
- * can be done. */
+/* Room under the memory limit: by what was deleted and not yet given back; in a file store, by
+ * values that are on disk, more in each round, and by a flush that puts more of them there. False:
+ * no more can be done. */
 static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned round) {
     if (!engine->persistent || round == 0) {
         fx_sweeper_tidy(engine);
