@@ -654,7 +654,7 @@ static void random_operations_under_a_memory_limit(void **state) {
     kit *k = *state;
     k->options.sweep_interval_ms = 5;
     k->options.flush_interval_ms = 2;
-    k->options.memory_limit = 1 << 20;
+    k->options.memory_limit = 6 << 20;
     kit_restart(k);
     run(k, "random_operations_under_a_memory_limit", 10000);
 }
