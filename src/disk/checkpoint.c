@@ -149,8 +149,8 @@ static feox_status decode_item(const uint8_t *item, size_t available, uint64_t f
         fx_blocks_of(byte_length) > blocks || item_size(byte_length, larges) > available) {
         return FEOX_ERR_CORRUPT;
     }
-    fx_disk_segment *segment = fx_segment_create(position, byte_length, blocks, fx_get_u64(item + 8),
-                                            fx_get_u32(item + 24), larges);
+    fx_disk_segment *segment = fx_segment_create(
+        position, byte_length, blocks, fx_get_u64(item + 8), fx_get_u32(item + 24), larges);
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
     }

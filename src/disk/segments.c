@@ -381,7 +381,8 @@ fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position
 }
 
 /* The segment and the offset of a location; NULL: none. */
-static fx_disk_segment *locate(const fx_segments *segments, uint64_t location, uint32_t *offset_out) {
+static fx_disk_segment *locate(const fx_segments *segments, uint64_t location,
+                               uint32_t *offset_out) {
     if (location > UINT64_MAX / FX_RECORD_ALIGN) {
         return NULL;
     }

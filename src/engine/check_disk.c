@@ -1,8 +1,9 @@
-/* check_disk: why this way. The owner of the volume sees a group boundary of the file; commits go on in
- * memory. So a live record is either the table's record of its key, or it waits to die with a group that
- * is not written yet: then a write buffer, or dead_next, holds its place. Both are counted under all
- * shard locks, and the sums must be the segment table's (I3). The file's space is compared owner by
- * owner with what is free (I1), and every byte that belongs to a live record is read and verified.
+/* check_disk: why this way. The owner of the volume sees a group boundary of the file; commits go
+ * on in memory. So a live record is either the table's record of its key, or it waits to die with
+ * a group that is not written yet: then a write buffer, or dead_next, holds its place. Both are
+ * counted under all shard locks, and the sums must be the segment table's (I3). The file's space
+ * is compared owner by owner with what is free (I1), and every byte that belongs to a live record
+ * is read and verified.
  */
 #include "engine/check_disk.h"
 
@@ -38,9 +39,9 @@ static bool visit_record(void *context, fx_record *record) {
     }
     c->clean++;
     if (!fx_segments_is_live(&c->flusher->segments, location)) {
-        fx_check_problem(c->sink, "a key of %u bytes has its record at byte %llu, which is not live",
-                         fx_record_key_len(record),
-                         (unsigned long long)location * FX_RECORD_ALIGN);
+        fx_check_problem(c->sink,
+                         "a key of %u bytes has its record at byte %llu, which is not live",
+                         fx_record_key_len(record), (unsigned long long)location * FX_RECORD_ALIGN);
     }
     return true;
 }

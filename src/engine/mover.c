@@ -21,8 +21,8 @@
 #define TRANSLATE_BATCH 512u
 
 /* Reads a segment; its image begins at *image_out inside the buffer. */
-static feox_status read_segment(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *segment,
-                                const uint8_t **image_out) {
+static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
+                                const fx_disk_segment *segment, const uint8_t **image_out) {
     uint64_t start = segment->position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
     uint64_t lead = segment->position - start;
     size_t size = (size_t)fx_round_up(lead + segment->byte_length, FX_BLOCK_SIZE);

@@ -247,7 +247,8 @@ static bool large_in_file(const recovery *r, const fx_entry *entry) {
 }
 
 /* Whether a record that the checkpoint calls live may be that. */
-static bool may_be_live(const recovery *r, const fx_disk_segment *segment, const fx_walked *record) {
+static bool may_be_live(const recovery *r, const fx_disk_segment *segment,
+                        const fx_walked *record) {
     const fx_entry *entry = &record->entry;
     if (entry->kind != FX_ENTRY_LARGE) {
         return entry->kind == FX_ENTRY_PUT;

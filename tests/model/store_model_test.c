@@ -158,8 +158,8 @@ static void choose_request(model *m, request *r, bool insert) {
         r->write.version = i != NULL ? i->version + kit_below(&m->random, 2) : 1;
         break;
     case 3:
-        r->write.timestamp =
-            i != NULL ? i->timestamp + kit_below(&m->random, 3) - 1 : 1 + kit_random(&m->random) / 2;
+        r->write.timestamp = i != NULL ? i->timestamp + kit_below(&m->random, 3) - 1
+                                       : 1 + kit_random(&m->random) / 2;
         break;
     default:
         break;
