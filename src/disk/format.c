@@ -16,8 +16,8 @@
  *        0     4  checksum of all that follows, padding included
  *        4     4  value_len
  *        8     2  key_len, 1..65535
- *       10     1  kind: 1 put, 2 large, 3 tombstone
- *       11     1  flags: 1 has expiry
+ *       10     2  head: bits 0-1 kind (1 put, 2 large, 3 tombstone), bit 2 has expiry, bits 3-15
+ *                 checksum of the header fields and the key: tells whose a damaged record was
  *       12     8  version
  *       20     8  timestamp
  *       28     8  (has expiry) expiry, ns of the store clock
@@ -26,7 +26,9 @@
  *        .     k  key
  *        .     v  value (put)
  */
-#define RECORD_HAS_EXPIRY 1u
+#define HEAD_KIND 0x3u
+#define HEAD_HAS_EXPIRY 0x4u
+#define HEAD_PLAIN (HEAD_KIND | HEAD_HAS_EXPIRY)
 
 /* Segment header.
  *
@@ -71,8 +73,7 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
     fx_put_u32(to, 0);
     fx_put_u32(to + 4, entry->kind == FX_ENTRY_TOMBSTONE ? 0 : entry->value_len);
     fx_put_u16(to + 8, (uint16_t)entry->key_len);
-    to[10] = (uint8_t)entry->kind;
-    to[11] = has_expiry ? RECORD_HAS_EXPIRY : 0;
+    fx_put_u16(to + 10, (uint16_t)((unsigned)entry->kind | (has_expiry ? HEAD_HAS_EXPIRY : 0u)));
     fx_put_u64(to + 12, entry->version);
     fx_put_u64(to + 20, entry->timestamp);
     if (has_expiry) {
@@ -94,8 +95,9 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
 }
 
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum) {
-    size_t at = FX_RECORD_HEADER_SIZE + ((record[11] & RECORD_HAS_EXPIRY) != 0 ? 8u : 0u);
-    FX_ASSERT(record[10] == FX_ENTRY_LARGE);
+    unsigned head = fx_get_u16(record + 10);
+    size_t at = FX_RECORD_HEADER_SIZE + ((head & HEAD_HAS_EXPIRY) != 0 ? 8u : 0u);
+    FX_ASSERT((head & HEAD_KIND) == FX_ENTRY_LARGE);
     fx_put_u64(record + at, offset);
     fx_put_u64(record + at + 8, checksum);
 }
@@ -105,23 +107,45 @@ static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_sto
     return (uint32_t)fx_checksum(record + 4, size - 4, fx_format_seed(id, position));
 }
 
+/* The head with its checksum. The head's own plain bits take part by way of the seed. */
+static uint16_t record_head(const uint8_t *record, const fx_store_id *id, uint64_t position) {
+    unsigned plain = fx_get_u16(record + 10) & HEAD_PLAIN;
+    size_t end = record_key_offset(plain & HEAD_KIND, (plain & HEAD_HAS_EXPIRY) != 0) +
+                 fx_get_u16(record + 8);
+    uint64_t seed = fx_format_seed(id, position) + plain +
+                    ((uint64_t)fx_get_u32(record + 4) << 32) +
+                    ((uint64_t)fx_get_u16(record + 8) << 8);
+    uint64_t sum = fx_checksum(record + 12, end - 12, seed);
+    return (uint16_t)(plain | (unsigned)(sum << 3 & 0xffffu));
+}
+
 void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position) {
+    fx_put_u16(record + 10, record_head(record, id, position));
     fx_put_u32(record, record_checksum(record, size, id, position));
+}
+
+void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id,
+                            uint64_t position) {
+    fx_format_record_seal(record, size, id, position);
+    fx_put_u32(record, ~fx_get_u32(record));
+}
+
+bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position) {
+    return fx_get_u16(record + 10) == record_head(record, id, position);
 }
 
 size_t fx_format_record_peek(const uint8_t *header) {
     uint32_t value_len = fx_get_u32(header + 4);
     uint32_t key_len = fx_get_u16(header + 8);
-    unsigned kind = header[10];
-    if (key_len == 0 || kind < FX_ENTRY_PUT || kind > FX_ENTRY_TOMBSTONE ||
-        header[11] > RECORD_HAS_EXPIRY || value_len > FEOX_VALUE_SIZE_MAX) {
+    unsigned kind = fx_get_u16(header + 10) & HEAD_KIND;
+    if (key_len == 0 || kind < FX_ENTRY_PUT || value_len > FEOX_VALUE_SIZE_MAX) {
         return 0;
     }
     if ((kind == FX_ENTRY_PUT && value_len >= FX_LARGE_VALUE_MIN) ||
         (kind == FX_ENTRY_TOMBSTONE && value_len != 0)) {
         return 0;
     }
-    return record_size(kind, key_len, value_len, header[11] != 0);
+    return record_size(kind, key_len, value_len, (fx_get_u16(header + 10) & HEAD_HAS_EXPIRY) != 0);
 }
 
 bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,
@@ -134,10 +158,10 @@ bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *e
     memset(entry_out, 0, sizeof *entry_out);
     entry_out->value_len = fx_get_u32(bytes + 4);
     entry_out->key_len = fx_get_u16(bytes + 8);
-    entry_out->kind = (fx_entry_kind)bytes[10];
+    entry_out->kind = (fx_entry_kind)(fx_get_u16(bytes + 10) & HEAD_KIND);
     entry_out->version = fx_get_u64(bytes + 12);
     entry_out->timestamp = fx_get_u64(bytes + 20);
-    if (bytes[11] != 0) {
+    if ((fx_get_u16(bytes + 10) & HEAD_HAS_EXPIRY) != 0) {
         entry_out->expiry_ns = fx_get_u64(bytes + at);
         at += 8;
     }

@@ -54,6 +54,12 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry);
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum);
 /* Sets the checksum of the finished record, for byte `position`. */
 void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position);
+/* The same for a record whose value is known to be damaged and whose key is not: it still does not
+ * verify. */
+void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position);
+/* Whether header and key of a record that decodes are sound (13 bits say so), whatever its value.
+ */
+bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position);
 /* Takes a record apart without verifying its checksum; the entry points into `bytes`. False if it
  * is no record or does not end within `available` bytes. */
 bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,

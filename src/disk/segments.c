@@ -19,7 +19,7 @@
 #define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
 
 fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
-                              uint64_t group, uint32_t record_count, uint32_t large_capacity) {
+                                   uint64_t group, uint32_t record_count, uint32_t large_capacity) {
     size_t words = fx_segment_words(byte_length);
     fx_disk_segment *segment = fx_mem_zalloc(sizeof *segment + words * sizeof(uint64_t));
     if (segment == NULL) {
@@ -132,41 +132,41 @@ void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const ui
                               .budget = WALK_BUDGET};
 }
 
-/* Whether a sound record begins at `offset`. */
-static bool walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked *out) {
+/* What begins at `offset`: FX_WALK_DAMAGED if no record does. */
+static fx_walk_result walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked *out) {
+    const uint8_t *bytes = walk->image + offset;
+    uint64_t position = walk->position + offset;
+    size_t left = offset < walk->byte_length ? walk->byte_length - offset : 0;
     size_t size = 0;
-    if (offset >= walk->byte_length ||
-        !fx_format_record_decode(walk->image + offset, walk->byte_length - offset, &out->entry,
-                                 &size)) {
-        return false;
+    if (!fx_format_record_decode(bytes, left, &out->entry, &size)) {
+        return FX_WALK_DAMAGED;
     }
     if (walk->lost) {
         if (size > walk->budget) {
             walk->budget = 0;
-            return false;
+            return FX_WALK_DAMAGED;
         }
         walk->budget -= size;
     }
-    uint64_t position = walk->position + offset;
-    if (!fx_format_record_verify(walk->image + offset, walk->byte_length - offset, walk->id,
-                                 position, &out->entry, &size)) {
-        return false;
+    bool sound = fx_format_record_verify(bytes, left, walk->id, position, &out->entry, &size);
+    /* A search would take too much for a head: it must find the whole record. */
+    if (!sound && (walk->lost || !fx_format_record_head_verify(bytes, walk->id, position))) {
+        return FX_WALK_DAMAGED;
     }
     out->offset = offset;
     out->size = (uint32_t)size;
     out->location = position / FX_RECORD_ALIGN;
     walk->offset = offset + (uint32_t)size;
     walk->lost = false;
-    return true;
+    return sound ? FX_WALK_RECORD : FX_WALK_BAD_VALUE;
 }
 
 /* Steps over dead records, by their sizes alone, up to the unit. */
 static void walk_skip(fx_segment_walk *walk, uint32_t unit) {
     while (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN < unit) {
         uint32_t left = walk->byte_length - walk->offset;
-        size_t size = left < FX_RECORD_HEADER_SIZE
-                          ? 0
-                          : fx_format_record_peek(walk->image + walk->offset);
+        size_t size =
+            left < FX_RECORD_HEADER_SIZE ? 0 : fx_format_record_peek(walk->image + walk->offset);
         if (size == 0 || size > left) {
             walk->lost = true;
         } else {
@@ -183,13 +183,15 @@ fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_disk_segment
     }
     walk->unit = unit + 1;
     walk_skip(walk, unit);
-    if (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN == unit &&
-        walk_try(walk, walk->offset, out)) {
-        return FX_WALK_RECORD;
+    if (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN == unit) {
+        fx_walk_result result = walk_try(walk, walk->offset, out);
+        if (result != FX_WALK_DAMAGED) {
+            return result;
+        }
     }
     walk->lost = true; /* the sizes before, or this record's, are not to be trusted */
     for (uint32_t i = 0; i < FX_RECORD_SIZE_MIN; i += FX_RECORD_ALIGN) {
-        if (walk_try(walk, unit * FX_RECORD_SIZE_MIN + i, out)) {
+        if (walk_try(walk, unit * FX_RECORD_SIZE_MIN + i, out) == FX_WALK_RECORD) {
             return FX_WALK_RECORD;
         }
     }
@@ -202,16 +204,14 @@ fx_walk_result fx_segment_walk_all(fx_segment_walk *walk, fx_walked *out) {
     if (walk->offset >= walk->byte_length) {
         return FX_WALK_END;
     }
-    if (walk_try(walk, walk->offset, out)) {
-        return FX_WALK_RECORD;
-    }
     if (!walk->lost) {
-        walk->lost = true;
-        return FX_WALK_DAMAGED;
+        fx_walk_result result = walk_try(walk, walk->offset, out);
+        walk->lost = result == FX_WALK_DAMAGED;
+        return result;
     }
     for (uint32_t at = walk->offset; at < walk->byte_length && walk->budget > 0;
          at += FX_RECORD_ALIGN) {
-        if (walk_try(walk, at, out)) {
+        if (walk_try(walk, at, out) == FX_WALK_RECORD) {
             return FX_WALK_RECORD;
         }
     }

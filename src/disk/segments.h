@@ -38,9 +38,9 @@ typedef struct fx_segments {
     size_t count;
     size_t capacity;
     uint64_t live_records;
-    uint64_t inline_bytes;  /* byte lengths of inline segments */
-    uint64_t packed_blocks; /* of the extents of segments */
-    uint64_t large_blocks;  /* of those of large values, dead ones included */
+    uint64_t inline_bytes;        /* byte lengths of inline segments */
+    uint64_t packed_blocks;       /* of the extents of segments */
+    uint64_t large_blocks;        /* of those of large values, dead ones included */
     uint64_t dead_segment_blocks; /* of segments without a live record */
     uint64_t dead_large_blocks;
     uint64_t records;      /* live or not ... */
@@ -54,7 +54,7 @@ static inline size_t fx_segment_words(uint32_t byte_length) {
 
 /* Nothing is live at first. NULL: no memory. `larges` has room for large_capacity. */
 fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
-                              uint64_t group, uint32_t record_count, uint32_t large_capacity);
+                                   uint64_t group, uint32_t record_count, uint32_t large_capacity);
 void fx_segment_destroy(fx_disk_segment *segment);
 /* Room for one more large value. */
 bool fx_segment_reserve_large(fx_disk_segment *segment);
@@ -82,7 +82,12 @@ typedef struct fx_segment_walk {
     uint64_t budget; /* bytes that may still be summed in search of it */
 } fx_segment_walk;
 
-typedef enum fx_walk_result { FX_WALK_RECORD, FX_WALK_DAMAGED, FX_WALK_END } fx_walk_result;
+typedef enum fx_walk_result {
+    FX_WALK_RECORD,
+    FX_WALK_BAD_VALUE, /* header and key are sound, the rest is not */
+    FX_WALK_DAMAGED,
+    FX_WALK_END
+} fx_walk_result;
 
 /* One record; `location` as in record.h. */
 typedef struct fx_walked {

@@ -1,9 +1,9 @@
 /* check_disk: why this way. The owner of the volume sees a group boundary of the file; commits go
- * on in memory. So a live record is either the table's record of its key, or it waits to die with
- * a group that is not written yet: then a write buffer, or dead_next, holds its place. Both are
- * counted under all shard locks, and the sums must be the segment table's (I3). The file's space
- * is compared owner by owner with what is free (I1), and every byte that belongs to a live record
- * is read and verified.
+ * on in memory. So a live record is either the table's record of its key, or it waits to die with a
+ * group that is not written yet: then a write buffer, or dead_next, holds its place. Both are
+ * counted under all shard locks, and the sums must be the segment table's (I3). The file's space is
+ * compared owner by owner with what is free (I1), and every byte that belongs to a live record is
+ * read and verified.
  */
 #include "engine/check_disk.h"
 
@@ -101,16 +101,15 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
     for (size_t i = 0; i < flusher->segments.count; i++) {
         const fx_disk_segment *segment = flusher->segments.items[i];
         if (segment->blocks > 0) {
-            list[count++] = (fx_extent){.block = segment->position / FX_BLOCK_SIZE,
-                                        .count = segment->blocks};
+            list[count++] =
+                (fx_extent){.block = segment->position / FX_BLOCK_SIZE, .count = segment->blocks};
         }
         for (uint32_t j = 0; j < segment->large_count; j++) {
-            list[count++] = (fx_extent){.block = segment->larges[j].block,
-                                        .count = segment->larges[j].blocks};
+            list[count++] =
+                (fx_extent){.block = segment->larges[j].block, .count = segment->larges[j].blocks};
         }
     }
-    for (const fx_space_batch *batch = flusher->space.waiting; batch != NULL;
-         batch = batch->next) {
+    for (const fx_space_batch *batch = flusher->space.waiting; batch != NULL; batch = batch->next) {
         for (size_t i = 0; i < batch->count; i++) {
             list[count++] = batch->list[i];
         }
@@ -123,8 +122,7 @@ static size_t count_owned(const fx_flusher *flusher) {
     for (size_t i = 0; i < flusher->segments.count; i++) {
         count += 1 + (size_t)flusher->segments.items[i]->large_count;
     }
-    for (const fx_space_batch *batch = flusher->space.waiting; batch != NULL;
-         batch = batch->next) {
+    for (const fx_space_batch *batch = flusher->space.waiting; batch != NULL; batch = batch->next) {
         count += batch->count;
     }
     return count;
@@ -199,8 +197,8 @@ static feox_status read_run(checker *c, fx_extent extent, uint8_t **bytes_out) {
     }
     for (uint64_t i = 0; i < extent.count; i++) {
         uint8_t *block = bytes + i * FX_BLOCK_SIZE;
-        if (fx_volume_read(c->flusher, (extent.block + i) * FX_BLOCK_SIZE, block,
-                           FX_BLOCK_SIZE) != 0) {
+        if (fx_volume_read(c->flusher, (extent.block + i) * FX_BLOCK_SIZE, block, FX_BLOCK_SIZE) !=
+            0) {
             memset(block, 0, FX_BLOCK_SIZE);
         }
     }
@@ -220,9 +218,8 @@ static feox_status check_table(checker *c) {
     }
     fx_segments_init(&found);
     status = fx_checkpoint_decode(bytes, (size_t)root->checkpoint_length, &root->id,
-                                  root->checkpoint.block * FX_BLOCK_SIZE,
-                                  root->checkpoint_checksum, c->flusher->space.file_blocks,
-                                  &found);
+                                  root->checkpoint.block * FX_BLOCK_SIZE, root->checkpoint_checksum,
+                                  c->flusher->space.file_blocks, &found);
     if (status == FEOX_ERR_CORRUPT) {
         fx_check_problem(c->sink, "the checkpoint at block %llu is damaged",
                          (unsigned long long)root->checkpoint.block);
@@ -320,7 +317,7 @@ static feox_status check_segment(checker *c, const fx_disk_segment *segment) {
     }
     fx_segment_walk_init(&walk, &c->flusher->id, image, segment->position, segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
-        if (result == FX_WALK_DAMAGED) {
+        if (result != FX_WALK_RECORD) {
             fx_check_problem(c->sink, "the record near byte %llu is damaged",
                              (unsigned long long)record.location * FX_RECORD_ALIGN);
             c->sink->report.records_damaged++;

@@ -132,6 +132,10 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
+    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
+                                                       change->key_len, change->value_len)) {
+        return FEOX_END;
+    }
     if (exceeds_memory(shard, old, change, meta, in_place)) {
         return FEOX_ERR_MEMORY;
     }
@@ -286,8 +290,12 @@ feox_status fx_commit_relieve(fx_shard *shard) {
     if (status == FEOX_OK && engine->persistent) {
         fx_spinlock_lock(&shard->lock);
         bool full = fx_wbuf_full(&shard->wbuf);
+        uint64_t wanted = shard->wbuf.wanted;
+        shard->wbuf.wanted = 0;
         fx_spinlock_unlock(&shard->lock);
-        if (full) {
+        if (wanted > 0) {
+            status = fx_flusher_make_room(engine->flusher, wanted, fx_engine_now(engine));
+        } else if (full) {
             status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
                                      fx_engine_now(engine));
         }

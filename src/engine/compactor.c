@@ -290,8 +290,8 @@ static feox_status give_back(fx_flusher *flusher) {
     if (keep >= space->file_blocks / 2) {
         return FEOX_OK;
     }
-    int error = fx_space_shrink(space, keep > flusher->initial_blocks ? keep
-                                                                      : flusher->initial_blocks);
+    int error =
+        fx_space_shrink(space, keep > flusher->initial_blocks ? keep : flusher->initial_blocks);
     return error == 0 ? FEOX_OK
                       : fx_volume_fail(flusher, FEOX_ERR_IO, -error, "the file was not shortened");
 }

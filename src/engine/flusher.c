@@ -15,6 +15,7 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "disk/format.h"
 #include "engine/compactor.h"
 #include "engine/group.h"
 #include "engine/recover.h"
@@ -157,6 +158,86 @@ feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns
     return status;
 }
 
+/* ---- Room ---- */
+
+/* While there is plenty, shards draw this much at a time, so that they rarely meet. */
+#define DRAW_CHUNK (64u << 10)
+#define DRAW_PLENTY ((uint64_t)FX_SHARDS_MAX * DRAW_CHUNK)
+
+static uint64_t room_left(const fx_flusher *flusher) {
+    uint64_t room = fx_load_relaxed(&flusher->room);
+    uint64_t drawn = fx_load_relaxed(&flusher->drawn);
+    return room > drawn ? room - drawn : 0;
+}
+
+bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
+                             uint64_t value_len) {
+    uint64_t cost = fx_format_record_size(FX_ENTRY_LARGE, key_len, 0, true);
+    cost += value_len >= FX_LARGE_VALUE_MIN ? fx_blocks_of(value_len) * FX_BLOCK_SIZE
+                                            : fx_round_up(value_len, FX_RECORD_ALIGN);
+    if (FX_LIKELY(wbuf->admitted >= cost)) {
+        wbuf->admitted -= cost;
+        return true;
+    }
+    uint64_t left = room_left(flusher);
+    uint64_t draw = left > DRAW_PLENTY ? cost + DRAW_CHUNK : cost;
+    /* Two shards may both see the last bytes; a sixteenth of the room is kept for such. */
+    if (draw > left) {
+        wbuf->wanted = cost > wbuf->wanted ? cost : wbuf->wanted;
+        return false;
+    }
+    fx_add_relaxed(&flusher->drawn, draw);
+    wbuf->admitted += draw - cost;
+    return true;
+}
+
+/* Free blocks for so many bytes, and for a large value in one run. */
+static feox_status ensure(fx_flusher *flusher, uint64_t bytes) {
+    uint64_t keep = fx_volume_reserve(flusher) + 64;
+    uint64_t blocks = fx_blocks_of(bytes + bytes / 8);
+    fx_extent probe;
+    feox_status status = fx_space_allocate(&flusher->space, blocks, keep, &probe);
+    if (status == FEOX_OK) {
+        fx_space_undo(&flusher->space, probe);
+    }
+    return status;
+}
+
+static feox_status make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns) {
+    feox_status status = fx_group_flush(flusher, now_ns);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    status = ensure(flusher, bytes);
+    for (uint64_t before = 0; status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher);) {
+        uint64_t free_blocks = flusher->space.extents.free_blocks;
+        if (free_blocks <= before) {
+            break; /* the last round gained nothing */
+        }
+        before = free_blocks;
+        if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
+            break;
+        }
+        fx_space_reclaim(&flusher->space, true);
+        status = ensure(flusher, bytes);
+    }
+    feox_status sticky = fx_volume_status(flusher);
+    fx_volume_publish(flusher);
+    return sticky != FEOX_OK ? sticky : status;
+}
+
+feox_status fx_flusher_make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns) {
+    feox_status status = FEOX_OK;
+    fx_flusher_enter(flusher);
+    if (room_left(flusher) < bytes) { /* else somebody else just made some */
+        status = make_room(flusher, bytes, now_ns);
+    }
+    fx_flusher_leave(flusher);
+    return status;
+}
+
+/* ---- Background ---- */
+
 /* The age of the oldest commit that waits, 0 if none does; and how much waits. */
 static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *full_out) {
     uint64_t first = 0;
@@ -268,9 +349,8 @@ static feox_status read_value(fx_flusher *flusher, uint64_t position, const void
                                                       position, &entry, &record_size)) {
         status = FEOX_ERR_CORRUPT;
     }
-    if (status == FEOX_OK &&
-        (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
-         entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
+    if (status == FEOX_OK && (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
+                              entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
         status = FEOX_MISMATCH;
     }
     if (status == FEOX_OK && entry.kind == FX_ENTRY_LARGE) {
@@ -283,15 +363,15 @@ static feox_status read_value(fx_flusher *flusher, uint64_t position, const void
     return status;
 }
 
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
-                            size_t key_len, uint64_t version, fx_block **block_out) {
+feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
+                            uint64_t version, fx_block **block_out) {
     *block_out = NULL;
     if (!fx_location_clean(location) || location > UINT64_MAX / FX_RECORD_ALIGN) {
         return FEOX_MISMATCH;
     }
     fx_pin pin = fx_epoch_pin(&flusher->readers);
-    feox_status status = read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version,
-                                    block_out);
+    feox_status status =
+        read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version, block_out);
     fx_epoch_unpin(pin);
     return status;
 }

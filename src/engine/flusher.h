@@ -21,6 +21,14 @@ feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_opt
 feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns);
 /* The group that commits belong to now; under any shard's lock it cannot change. */
 uint64_t fx_flusher_open_group(const fx_flusher *flusher);
+/* Whether the file has room for one more put of this size in the open group; takes it. Shard locked.
+ * False: wbuf->wanted says how much; unlock, fx_flusher_make_room, try again. So a full file is told
+ * to the write that does not fit, and what was accepted can be written. Deletes are not asked. */
+bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
+                             uint64_t value_len);
+/* Makes room for `bytes` by flushing, growing the file, giving dead space back. No lock held.
+ * FEOX_ERR_SPACE, or what a flush returns. */
+feox_status fx_flusher_make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns);
 /* Returns FEOX_OK when `group` is durable; leads a flush if nobody does. No lock held. */
 feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
 /* Background: flushes what is older than flush_interval_ms, checkpoints and compacts when due. */
@@ -29,8 +37,8 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
 feox_status fx_flusher_status(const fx_flusher *flusher);
 /* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another
  * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key,
-                            size_t key_len, uint64_t version, fx_block **block_out);
+feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
+                            uint64_t version, fx_block **block_out);
 /* The last store time that the file knows. */
 uint64_t fx_flusher_time(const fx_flusher *flusher);
 /* Adds the file's figures. Any thread. */

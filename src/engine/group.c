@@ -51,6 +51,7 @@ typedef struct plan {
     uint64_t ring_block;
     uint64_t put_count;
     uint64_t *dead_next;
+    uint64_t drawn; /* room that was taken for the group */
 } plan;
 
 /* The next entry that has bytes, from `at` on; NULL: no more. Leaves `at` on it. */
@@ -69,8 +70,16 @@ static fx_wbuf_entry *next_entry(fx_engine *engine, cursor *at, fx_wbuf_half **h
 
 /* ---- Cutting ---- */
 
+/* The next group starts with what this one left of the room. All shards are locked. */
+static void cut_room_locked(fx_flusher *flusher, plan *p) {
+    uint64_t room = fx_load_relaxed(&flusher->room);
+    p->drawn = fx_load_relaxed(&flusher->drawn);
+    fx_store_relaxed(&flusher->room, room > p->drawn ? room - p->drawn : 0);
+    fx_store_relaxed(&flusher->drawn, (uint64_t)0);
+}
+
 /* False: there is nothing to write. */
-static bool cut(fx_flusher *flusher, uint64_t *group_out) {
+static bool cut(fx_flusher *flusher, plan *p) {
     fx_engine *engine = flusher->engine;
     bool any = false;
     uint64_t counter = flusher->counter;
@@ -83,11 +92,13 @@ static bool cut(fx_flusher *flusher, uint64_t *group_out) {
     if (any) {
         for (uint32_t i = 0; i < engine->shard_count; i++) {
             fx_wbuf_cut(&engine->shards[i].wbuf);
+            engine->shards[i].wbuf.admitted = 0;
             /* Every version of the next group is above all of this one. */
             engine->shards[i].counter = counter;
         }
+        cut_room_locked(flusher, p);
         flusher->counter = counter;
-        *group_out = flusher->open_group;
+        p->group = flusher->open_group;
         fx_store_release(&flusher->open_group, flusher->open_group + 1);
     }
     fx_volume_unlock_shards(flusher);
@@ -249,9 +260,9 @@ static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, 
     }
     uint64_t position = (flusher->journal.extent.block + p->ring_block) * FX_BLOCK_SIZE +
                         fx_journal_inline_offset(1);
-    fx_disk_segment *segment = plan_room(p) ? fx_segment_create(position, m->length, 0, p->group,
-                                                           m->records, m->larges)
-                                       : NULL;
+    fx_disk_segment *segment =
+        plan_room(p) ? fx_segment_create(position, m->length, 0, p->group, m->records, m->larges)
+                     : NULL;
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
     }
@@ -321,8 +332,8 @@ static void write_larges(fx_flusher *flusher, const planned *item) {
         }
         uint64_t position = segment->larges[i++].block * FX_BLOCK_SIZE;
         const fx_block *block = entry->block;
-        uint64_t checksum = fx_format_large_checksum(&flusher->id, position, block->data,
-                                                     (size_t)block->size);
+        uint64_t checksum =
+            fx_format_large_checksum(&flusher->id, position, block->data, (size_t)block->size);
         fx_format_record_set_large(half->bytes + entry->offset, position, checksum);
         fx_staging_copy(&flusher->staging, position, block->data, (size_t)block->size);
     }
@@ -507,7 +518,7 @@ feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
             return status;
         }
     }
-    if (!cut(flusher, &p.group)) {
+    if (!cut(flusher, &p)) {
         return FEOX_OK;
     }
     status = make_plan(flusher, &p);
@@ -520,6 +531,8 @@ feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
     if (status != FEOX_OK) {
         plan_free(&p);
         (void)uncut(flusher);
+        fx_add_relaxed(&flusher->drawn, p.drawn);
+        fx_volume_publish(flusher);
         feox_status sticky = fx_volume_status(flusher);
         return sticky != FEOX_OK ? sticky : status;
     }

@@ -54,8 +54,13 @@ static feox_status close_image(fx_flusher *flusher, fx_mover *mover) {
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (size_t i = image->first_move; i < mover->move_count; i++) {
         size_t size = fx_format_record_peek(image->bytes + offset);
-        fx_format_record_seal(image->bytes + offset, size, &flusher->id,
-                              segment->position + offset);
+        if (mover->moves[i].to != 0) {
+            fx_format_record_spoil(image->bytes + offset, size, &flusher->id,
+                                   segment->position + offset);
+        } else {
+            fx_format_record_seal(image->bytes + offset, size, &flusher->id,
+                                  segment->position + offset);
+        }
         mover->moves[i].to = (segment->position + offset) / FX_RECORD_ALIGN;
         offset += (uint32_t)size;
     }
@@ -116,7 +121,7 @@ static bool move_room(fx_mover *mover) {
 
 /* Puts one record into an image, a new one if the last is full. */
 static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *from,
-                               const uint8_t *bytes, const fx_walked *record) {
+                               const uint8_t *bytes, const fx_walked *record, bool spoilt) {
     bool fits = mover->image_count > 0 &&
                 mover->images[mover->image_count - 1].segment->byte_length + record->size <=
                     FX_SEGMENT_SIZE_MAX;
@@ -143,7 +148,7 @@ static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_di
     to->byte_length += record->size;
     to->record_count++;
     fx_segment_set_live(to, offset);
-    mover->moves[mover->move_count++] = (fx_move){.from = record->location};
+    mover->moves[mover->move_count++] = (fx_move){.from = record->location, .to = spoilt ? 1 : 0};
     return FEOX_OK;
 }
 
@@ -154,7 +159,7 @@ static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const 
     fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
     do {
         result = fx_segment_walk_live(&walk, segment, &record);
-    } while (result == FX_WALK_RECORD);
+    } while (result == FX_WALK_RECORD || result == FX_WALK_BAD_VALUE);
     return result == FX_WALK_END;
 }
 
@@ -177,7 +182,8 @@ feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment 
             mover->lost++; /* in the ring; it cannot stay there */
             continue;
         }
-        status = take_record(flusher, mover, segment, bytes + record.offset, &record);
+        status = take_record(flusher, mover, segment, bytes + record.offset, &record,
+                             result == FX_WALK_BAD_VALUE);
         if (status != FEOX_OK) {
             return status;
         }
@@ -203,8 +209,7 @@ static uint64_t translate(const fx_mover *mover, uint64_t location) {
 }
 
 /* The moves of an image stand in the order of its records. */
-static void tell_records(fx_flusher *flusher, const fx_mover *mover,
-                         const fx_mover_image *image) {
+static void tell_records(fx_flusher *flusher, const fx_mover *mover, const fx_mover_image *image) {
     const fx_disk_segment *segment = image->segment;
     fx_entry entry;
     size_t size = 0;

@@ -12,7 +12,7 @@
 /* Locations, as in record.h. */
 typedef struct fx_move {
     uint64_t from;
-    uint64_t to;
+    uint64_t to; /* until the image is closed: 1 if the value is damaged, and is to stay so */
 } fx_move;
 
 /* A fresh segment of moved records; its bytes are kept until everyone is told. */
@@ -33,8 +33,8 @@ typedef struct fx_mover {
     uint64_t lost; /* live records that are damaged */
 } fx_mover;
 
-/* Copies the live records of `segment`. A packed one with a damaged record is left alone: it no
- * longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
+/* Copies the live records of `segment`. A packed one with a record that cannot be told is left
+ * alone: it no longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment);
 /* Gives the last image its place too. The writes of all of them are submitted. */
 feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);

@@ -205,10 +205,10 @@ static feox_status read_table(recovery *r) {
     }
     feox_status status = read_extent(flusher, root->checkpoint, &bytes);
     if (status == FEOX_OK) {
-        status = fx_checkpoint_decode(bytes, (size_t)root->checkpoint_length, &root->id,
-                                      root->checkpoint.block * FX_BLOCK_SIZE,
-                                      root->checkpoint_checksum, r->file_blocks,
-                                      &flusher->segments);
+        status =
+            fx_checkpoint_decode(bytes, (size_t)root->checkpoint_length, &root->id,
+                                 root->checkpoint.block * FX_BLOCK_SIZE, root->checkpoint_checksum,
+                                 r->file_blocks, &flusher->segments);
     }
     fx_mem_free(bytes);
     return status == FEOX_ERR_CORRUPT
@@ -218,13 +218,19 @@ static feox_status read_table(recovery *r) {
 
 /* ---- Records ---- */
 
-/* A sound record of a segment in the table goes to the engine. */
-static feox_status apply(recovery *r, const fx_walked *record) {
+/* A record of a segment in the table goes to the engine. One with a damaged value stays on disk
+ * like a large one: the key is there, and reading it says what is wrong. */
+static feox_status apply(recovery *r, const fx_walked *record, bool bad_value) {
     fx_flusher *flusher = r->flusher;
-    const fx_entry *entry = &record->entry;
+    fx_entry plain = record->entry;
+    const fx_entry *entry = &plain;
     fx_block *block = NULL;
     uint64_t dead = 0;
-    if (entry->kind == FX_ENTRY_LARGE && !fx_engine_over_limit(flusher->engine, entry->value_len)) {
+    if (bad_value) {
+        plain.kind = plain.kind == FX_ENTRY_PUT ? FX_ENTRY_LARGE : plain.kind;
+        r->damaged++;
+    } else if (entry->kind == FX_ENTRY_LARGE &&
+               !fx_engine_over_limit(flusher->engine, entry->value_len)) {
         feox_status status = fx_volume_read_large(flusher, entry, &block);
         if (status == FEOX_ERR_MEMORY) {
             return status;
@@ -266,15 +272,14 @@ static feox_status load_segment(recovery *r, const fx_disk_segment *segment) {
     fx_walk_result result;
     read_tolerant(flusher, segment->position, r->buffer,
                   (size_t)fx_round_up(segment->byte_length, FX_BLOCK_SIZE));
-    fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position,
-                         segment->byte_length);
+    fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position, segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED || !may_be_live(r, segment, &record)) {
             (void)fx_segments_set_dead(&flusher->segments, record.location);
             r->damaged++;
             continue;
         }
-        feox_status status = apply(r, &record);
+        feox_status status = apply(r, &record, result == FX_WALK_BAD_VALUE);
         if (status != FEOX_OK) {
             return status;
         }
@@ -359,15 +364,14 @@ static const uint8_t *named_image(recovery *r, const fx_journal_entry *entry,
 static bool image_verifies(const recovery *r, const fx_journal_segment *named,
                            const uint8_t *image) {
     fx_segment_header header;
-    return fx_format_segment_verify(image, &r->flusher->id, named->position,
-                                    named->byte_length) &&
+    return fx_format_segment_verify(image, &r->flusher->id, named->position, named->byte_length) &&
            fx_format_segment_decode(image, &r->flusher->id, named->position, &header) &&
            header.checksum == named->checksum;
 }
 
 /* Whether the large values of a sound image arrived. */
-static feox_status larges_verify(recovery *r, const fx_journal_segment *named,
-                                 const uint8_t *image, bool *ok_out) {
+static feox_status larges_verify(recovery *r, const fx_journal_segment *named, const uint8_t *image,
+                                 bool *ok_out) {
     fx_segment_walk walk;
     fx_walked record;
     fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, named->byte_length);
@@ -407,8 +411,8 @@ static feox_status tail_verifies(recovery *r, const fx_journal_entry *entry, boo
 }
 
 /* The table's entry for a segment that the journal names; every put counts as live at first. */
-static feox_status add_segment(recovery *r, const fx_journal_segment *named,
-                               const uint8_t *image, uint64_t group, bool *added_out) {
+static feox_status add_segment(recovery *r, const fx_journal_segment *named, const uint8_t *image,
+                               uint64_t group, bool *added_out) {
     fx_flusher *flusher = r->flusher;
     fx_disk_segment *segment =
         fx_segment_create(named->position, named->byte_length, named->blocks, group, 0, 0);
@@ -428,8 +432,7 @@ static feox_status add_segment(recovery *r, const fx_journal_segment *named,
                 status = FEOX_ERR_MEMORY;
                 break;
             }
-            fx_segment_add_large(segment, record.offset,
-                                 record.entry.large_offset / FX_BLOCK_SIZE,
+            fx_segment_add_large(segment, record.offset, record.entry.large_offset / FX_BLOCK_SIZE,
                                  (uint32_t)fx_blocks_of(record.entry.value_len));
         }
         if (record.entry.kind != FX_ENTRY_TOMBSTONE) {
@@ -446,8 +449,8 @@ static feox_status add_segment(recovery *r, const fx_journal_segment *named,
     return status;
 }
 
-static feox_status load_image(recovery *r, const fx_journal_segment *named,
-                              const uint8_t *image, uint64_t group) {
+static feox_status load_image(recovery *r, const fx_journal_segment *named, const uint8_t *image,
+                              uint64_t group) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
@@ -467,7 +470,7 @@ static feox_status load_image(recovery *r, const fx_journal_segment *named,
             (void)fx_segments_set_dead(&r->flusher->segments, record.location);
             continue;
         }
-        status = apply(r, &record);
+        status = apply(r, &record, result == FX_WALK_BAD_VALUE);
         if (status != FEOX_OK) {
             return status;
         }
@@ -540,8 +543,7 @@ static feox_status carve(recovery *r) {
     const fx_extent *ring = &flusher->root.journal;
     uint64_t behind = ring->block + ring->count;
     if ((ring->block > FX_SUPERBLOCK_COPIES &&
-         !fx_extents_add_free(extents, FX_SUPERBLOCK_COPIES,
-                              ring->block - FX_SUPERBLOCK_COPIES)) ||
+         !fx_extents_add_free(extents, FX_SUPERBLOCK_COPIES, ring->block - FX_SUPERBLOCK_COPIES)) ||
         (behind < r->file_blocks &&
          !fx_extents_add_free(extents, behind, r->file_blocks - behind))) {
         return FEOX_ERR_MEMORY;
@@ -562,8 +564,8 @@ static feox_status carve(recovery *r) {
 static void set_numbers(recovery *r) {
     fx_flusher *flusher = r->flusher;
     fx_engine *engine = flusher->engine;
-    uint64_t counter = flusher->counter > flusher->root.counter ? flusher->counter
-                                                                : flusher->root.counter;
+    uint64_t counter =
+        flusher->counter > flusher->root.counter ? flusher->counter : flusher->root.counter;
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         counter = engine->shards[i].counter > counter ? engine->shards[i].counter : counter;
     }

@@ -59,8 +59,8 @@ fx_staging_slot *fx_staging_acquire(fx_staging *staging) {
 
 void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offset, size_t size) {
     FX_ASSERT(offset % FX_BLOCK_SIZE == 0 && size % FX_BLOCK_SIZE == 0 && size > 0);
-    slot->op = (fx_dev_op){
-        .kind = FX_DEV_WRITE, .offset = offset, .size = size, .buffer = slot->buffer};
+    slot->op =
+        (fx_dev_op){.kind = FX_DEV_WRITE, .offset = offset, .size = size, .buffer = slot->buffer};
     slot->under_way = true;
     staging->under_way++;
     staging->written_bytes += size;

@@ -35,7 +35,15 @@ uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
     return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
 }
 
+uint64_t fx_volume_room(const fx_flusher *flusher) {
+    uint64_t free_blocks = flusher->space.extents.free_blocks;
+    uint64_t keep = fx_volume_reserve(flusher);
+    uint64_t room = free_blocks > keep ? (free_blocks - keep) * FX_BLOCK_SIZE : 0;
+    return room - room / 16; /* ends of segments, and runs too short for one */
+}
+
 void fx_volume_publish(fx_flusher *flusher) {
+    fx_store_relaxed(&flusher->room, fx_volume_room(flusher));
     fx_volume_figures *figures = &flusher->figures;
     uint64_t live = fx_volume_live_bytes(flusher);
     uint64_t free_blocks = flusher->space.extents.free_blocks + flusher->space.waiting_blocks;
@@ -55,8 +63,7 @@ int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t si
     return fx_dev_read(flusher->dev, offset, buffer, size);
 }
 
-feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
-                                 fx_block **block_out) {
+feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_block **block_out) {
     uint64_t offset = entry->large_offset;
     uint64_t end = fx_dev_size(flusher->dev);
     size_t left = entry->value_len;
@@ -64,8 +71,8 @@ feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
     if (offset % FX_BLOCK_SIZE != 0 || offset > end || left > end - offset) {
         return FEOX_ERR_CORRUPT;
     }
-    size_t piece_max = left < FX_SEGMENT_SIZE_MAX ? (size_t)fx_round_up(left, FX_BLOCK_SIZE)
-                                                  : FX_SEGMENT_SIZE_MAX;
+    size_t piece_max =
+        left < FX_SEGMENT_SIZE_MAX ? (size_t)fx_round_up(left, FX_BLOCK_SIZE) : FX_SEGMENT_SIZE_MAX;
     uint8_t *buffer = fx_mem_alloc_aligned(piece_max + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
     fx_block *block = fx_block_create(NULL, left);
     feox_status status = buffer == NULL || block == NULL ? FEOX_ERR_MEMORY : FEOX_OK;

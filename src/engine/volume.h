@@ -34,6 +34,8 @@ struct fx_flusher {
     bool busy;
 
     /* Atomic. */
+    uint64_t room;  /* relaxed: bytes of the file that the open group may fill */
+    uint64_t drawn; /* relaxed: of these, what the shards have taken for it */
     uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
     uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
     int32_t status;         /* released with `failure`; sticky */
@@ -49,11 +51,11 @@ struct fx_flusher {
     fx_space space;
     fx_segments segments;
     fx_journal journal;
-    fx_superblock root;   /* as it is durable */
-    uint64_t counter;     /* versions handed out are not above this when a group is cut */
-    uint64_t time_ns;     /* the last store time seen */
+    fx_superblock root;      /* as it is durable */
+    uint64_t counter;        /* versions handed out are not above this when a group is cut */
+    uint64_t time_ns;        /* the last store time seen */
     uint64_t initial_blocks; /* the file is not made smaller than this */
-    uint64_t *dead_next; /* locations that are dead when the next group is durable */
+    uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     bool flight_left; /* a cut that was to be undone waits in some write buffers */
     char failure[160];
@@ -70,6 +72,8 @@ feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, c
 feox_status fx_volume_status(const fx_flusher *flusher);
 /* An estimate: bytes of current records and large values. Owner. O(1). */
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
+/* Bytes that puts may fill without the file growing. Owner. */
+uint64_t fx_volume_room(const fx_flusher *flusher);
 /* Brings the figures up to date. Owner. */
 void fx_volume_publish(fx_flusher *flusher);
 /* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
@@ -77,8 +81,7 @@ void fx_volume_publish(fx_flusher *flusher);
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size);
 /* Reads and verifies the large value of a decoded record. FEOX_ERR_CORRUPT, _IO, _MEMORY. Any
  * thread. */
-feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry,
-                                 fx_block **block_out);
+feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_block **block_out);
 /* Locks, unlocks all shards in order. */
 void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);

@@ -54,6 +54,8 @@ typedef struct fx_wbuf_half {
 typedef struct fx_wbuf {
     fx_wbuf_half halves[2];
     uint32_t open; /* index of the open half */
+    uint64_t admitted; /* bytes of the file that the open half may still fill: flusher.h */
+    uint64_t wanted;   /* what a commit lacked; 0: nothing */
 } fx_wbuf;
 
 void fx_wbuf_init(fx_wbuf *wbuf);
