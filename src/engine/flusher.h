@@ -21,9 +21,10 @@ feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_opt
 feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns);
 /* The group that commits belong to now; under any shard's lock it cannot change. */
 uint64_t fx_flusher_open_group(const fx_flusher *flusher);
-/* Whether the file has room for one more put of this size in the open group; takes it. Shard locked.
- * False: wbuf->wanted says how much; unlock, fx_flusher_make_room, try again. So a full file is told
- * to the write that does not fit, and what was accepted can be written. Deletes are not asked. */
+/* Whether the file has room for one more put of this size in the open group; takes it. Shard
+ * locked. False: wbuf->wanted says how much; unlock, fx_flusher_make_room, try again. So a full
+ * file is told to the write that does not fit, and what was accepted can be written. Deletes are
+ * not asked. */
 bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
                              uint64_t value_len);
 /* Makes room for `bytes` by flushing, growing the file, giving dead space back. No lock held.
