@@ -262,7 +262,9 @@ int fx_cli_status(feox_status status, const void *subject, size_t subject_len) {
     if (status > 0) {
         return fx_cli_outcome("%s: %s", name, feox_status_text(status));
     }
-    if (*detail == '\0') {
+    /* For some failures the detail is the path alone, which the line begins with already. */
+    if (*detail == '\0' ||
+        (strlen(detail) == subject_len && memcmp(detail, subject, subject_len) == 0)) {
         return fx_cli_fail("%s: %s", name, feox_status_text(status));
     }
     return fx_cli_fail("%s: %s (%s)", name, feox_status_text(status), detail);

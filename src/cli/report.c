@@ -67,6 +67,20 @@ static void print_problem(void *context, const char *text) {
     fx_cli_out_text("\n");
 }
 
+/* What opening the file found damaged and left out, unless the check itself has counted it. */
+static uint64_t damaged_at_open(feox_store *store, const feox_check_report *report) {
+    feox_statistics statistics;
+    feox_statistics_init(&statistics);
+    if (report->problems > 0 || feox_stats(store, &statistics) != FEOX_OK) {
+        return 0;
+    }
+    if (statistics.corrupt_records > 0) {
+        fx_cli_out_number(statistics.corrupt_records);
+        fx_cli_out_text(" records were found damaged when the file was opened\n");
+    }
+    return statistics.corrupt_records;
+}
+
 int fx_cli_run_check(const fx_cli_args *args) {
     feox_store *store = NULL;
     feox_check_report report;
@@ -77,6 +91,9 @@ int fx_cli_run_check(const fx_cli_args *args) {
     feox_check_report_init(&report);
     feox_status checked = feox_check(store, &report, print_problem, NULL);
     if (checked == FEOX_OK || checked == FEOX_ERR_CORRUPT) {
+        uint64_t damaged = damaged_at_open(store, &report);
+        report.records_damaged += damaged;
+        report.problems += damaged;
         fx_cli_out_number(report.keys_checked);
         fx_cli_out_text(" keys checked, ");
         fx_cli_out_number(report.records_damaged);

@@ -35,6 +35,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -393,6 +394,24 @@ static int open_or_make(const fx_dev_open *how, bool *made_out) {
     return higher;
 }
 
+/* A killed process lets go of its files a moment after it was reaped: the kernel still has
+ * transfers of its ring to finish. So a lock that is taken is tried again for a quarter of a
+ * second. */
+static int lock_file(int fd) {
+    const struct timespec pause = {0, 5000000};
+    for (int tries = 0;; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            return 0;
+        }
+        if ((errno != EINTR && errno != EWOULDBLOCK) || tries == 50) {
+            return -1;
+        }
+        int error = errno;
+        (void)nanosleep(&pause, NULL);
+        errno = error;
+    }
+}
+
 /* One attempt. FEOX_STALE: the name changed meanwhile, start again. */
 static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     struct stat named;
@@ -410,10 +429,7 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
         return missing ? FEOX_NOT_FOUND : refuse(how, errno, "open");
     }
     feox_status status = FEOX_OK;
-    int locked;
-    do {
-        locked = flock(file->fd, LOCK_EX | LOCK_NB);
-    } while (locked != 0 && errno == EINTR);
+    int locked = lock_file(file->fd);
     if (fstat(file->fd, &opened) != 0) {
         status = refuse(how, errno, "stat");
     } else if (!S_ISREG(opened.st_mode)) {

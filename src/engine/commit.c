@@ -12,7 +12,6 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/deadline.h"
-#include "engine/evict.h"
 #include "engine/flusher.h"
 #include "engine/order.h"
 
@@ -104,21 +103,26 @@ static bool fits_in_place(const fx_engine *engine, const fx_record *old, uint32_
                fx_slab_slot_size(fx_meta_size(meta) + prefix);
 }
 
-/* Memory-only stores refuse what would take them past the limit. */
-static bool refuses_growth(const fx_engine *engine, const fx_record *old, uint64_t size) {
-    if (engine->memory_limit == 0 || engine->persistent) {
+/* The change would take the store past its memory limit. A free slot costs nothing, so what is
+ * deleted or evicted makes room for more of its size at once. */
+static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx_change *change,
+                           uint32_t meta, bool in_place) {
+    const fx_engine *engine = shard->engine;
+    if (FX_LIKELY(engine->memory_limit == 0)) {
         return false;
     }
-    uint64_t had = 0;
-    if (old != NULL) {
-        const fx_block *block = fx_record_block(old);
-        had = fx_slab_slot_size(fx_meta_size(old->meta)) +
-              (block != NULL ? fx_block_footprint((size_t)block->size) : 0);
+    uint64_t more = in_place ? 0 : fx_slab_growth(&shard->slab, fx_meta_size(meta) +
+                                                                    prefix_size(engine));
+    if (change->block != NULL) {
+        const fx_block *had = old != NULL ? fx_record_block(old) : NULL;
+        uint64_t freed = had != NULL ? fx_block_footprint((size_t)had->size) : 0;
+        uint64_t taken = fx_block_footprint((size_t)change->value_len);
+        more += taken > freed ? taken - freed : 0;
     }
-    /* Memory comes in pages, for the table and the order too: stop a little before the limit. */
+    /* The table and the order grow too: stop a little before the limit. */
     uint64_t slack = engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32
                                                                   : MEMORY_SLACK_MAX;
-    return size > had && fx_engine_over_limit(engine, size - had + slack);
+    return more > 0 && fx_engine_over_limit(engine, more + slack);
 }
 
 /* Everything that put needs, and the new record if there must be one. */
@@ -132,8 +136,7 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
                                                        change->key_len, change->value_len)) {
         return FEOX_END;
     }
-    uint64_t block_size = change->block != NULL ? fx_block_footprint((size_t)change->value_len) : 0;
-    if (refuses_growth(engine, old, fx_slab_slot_size(fx_meta_size(meta)) + block_size)) {
+    if (exceeds_memory(shard, old, change, meta, in_place)) {
         return FEOX_ERR_MEMORY;
     }
     if (!limbo_reserve(shard) ||

@@ -1,4 +1,6 @@
-/* evict: shards take turns, eight buckets each, so that no writer waits long for its shard. */
+/* evict: a few buckets at a time, so that no writer waits long for its shard. A dropped value's
+ * slot is free again when the order has let go of the old record: so the shard is merged, too.
+ */
 #include "engine/evict.h"
 
 #include "engine/commit.h"
@@ -13,8 +15,6 @@ static uint32_t evict_some(fx_shard *shard) {
     for (uint32_t i = 0; i < count; i++) {
         dropped += fx_commit_evict_locked(shard, records[i]);
     }
-    fx_limbo_reclaim(&shard->limbo, &shard->slab, true, fx_epoch_safe(&shard->engine->epoch),
-                     2 * FX_CLOCK_MAX);
     bool merge = shard->engine->ordered && shard->pending_count > FX_PENDING_MAX / 2;
     fx_spinlock_unlock(&shard->lock);
     if (merge) {
@@ -23,15 +23,41 @@ static uint32_t evict_some(fx_shard *shard) {
     return dropped;
 }
 
-bool fx_evict_step(fx_engine *engine, uint64_t slack) {
-    /* A hand that went around twice without dropping anything (once for the bits) will not. */
-    uint64_t keys = fx_load_relaxed(&engine->count);
-    uint64_t fruitless_max = 2 * (keys / 8 + 64 * engine->shard_count);
-    uint64_t fruitless = 0;
-    while (fx_engine_over_limit(engine, slack) && fruitless < fruitless_max) {
-        uint64_t turn = fx_add_relaxed(&engine->evict_shard, (uint64_t)1);
-        uint32_t dropped = evict_some(&engine->shards[turn & (engine->shard_count - 1)]);
-        fruitless = dropped > 0 ? 0 : fruitless + 1;
+/* Frees what was dropped, as far as no reader looks at it. */
+static void settle(fx_shard *shard) {
+    if (shard->engine->ordered) {
+        (void)fx_order_merge_shard(shard);
     }
-    return !fx_engine_over_limit(engine, 0);
+    uint64_t safe = fx_epoch_safe(&shard->engine->epoch);
+    fx_spinlock_lock(&shard->lock);
+    fx_limbo_reclaim(&shard->limbo, &shard->slab, true, safe, SIZE_MAX);
+    fx_slab_trim(&shard->slab);
+    fx_spinlock_unlock(&shard->lock);
+}
+
+/* Steps that take the hand around a shard twice: once for the CLOCK bits, once to drop. */
+static uint64_t two_rounds(const fx_engine *engine) {
+    return 64 + fx_load_relaxed(&engine->count) / engine->shard_count;
+}
+
+uint32_t fx_evict_shard(fx_shard *shard, uint32_t count) {
+    uint64_t fruitless = two_rounds(shard->engine);
+    uint32_t dropped = 0;
+    while (dropped < count && fruitless > 0) {
+        uint32_t now = evict_some(shard);
+        dropped += now;
+        fruitless = now > 0 ? two_rounds(shard->engine) : fruitless - 1;
+    }
+    settle(shard);
+    return dropped;
+}
+
+uint32_t fx_evict_any(fx_engine *engine, uint32_t count) {
+    uint32_t dropped = 0;
+    for (uint32_t i = 0; i < engine->shard_count && dropped < count; i++) {
+        uint64_t turn = fx_add_relaxed(&engine->evict_shard, (uint64_t)1);
+        dropped += fx_evict_shard(&engine->shards[turn & (engine->shard_count - 1)],
+                                  count - dropped < 16 ? count - dropped : 16);
+    }
+    return dropped;
 }

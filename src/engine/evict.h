@@ -1,14 +1,16 @@
 /* evict: keeps the memory of a file store under its limit by dropping values that are on disk,
- * those that nobody read since the CLOCK hand came by last (Corbato 1968). Any thread, no lock
- * held.
+ * those that nobody read since the CLOCK hand came by last (Corbato 1968). On demand: whoever
+ * needs memory makes room. Any thread, no lock held.
  */
 #ifndef FX_ENGINE_EVICT_H
 #define FX_ENGINE_EVICT_H
 
 #include "engine/engine.h"
 
-/* Drops values until the store is `slack` bytes below its limit, or nothing more can go. True: it
- * is below the limit. */
-bool fx_evict_step(fx_engine *engine, uint64_t slack);
+/* Drops up to `count` values of one shard and frees their slots. Returns how many; fewer: there
+ * are no more to drop. */
+uint32_t fx_evict_shard(fx_shard *shard, uint32_t count);
+/* The same over all shards, in turn. */
+uint32_t fx_evict_any(fx_engine *engine, uint32_t count);
 
 #endif

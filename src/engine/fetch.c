@@ -8,6 +8,9 @@
 #include "engine/evict.h"
 #include "engine/flusher.h"
 
+/* Values to drop at most to keep one that was read: a reader's time is worth more. */
+#define EVICT_FOR_READ 16u
+
 static bool has_expired(const fx_engine *engine, const fx_record_view *view) {
     return FX_UNLIKELY(view->expiry_ns != 0) && view->expiry_ns <= fx_engine_now(engine);
 }
@@ -38,8 +41,11 @@ static fx_block *acquire_block(fx_engine *engine, uint64_t hash, const void *key
 /* Keeps what was read from disk, if there is room for it and the record is still the same. */
 static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                     uint64_t version, fx_block *block) {
-    if (fx_engine_over_limit(engine, block->size) && !fx_evict_step(engine, block->size)) {
-        return;
+    if (fx_engine_over_limit(engine, block->size)) {
+        (void)fx_evict_any(engine, EVICT_FOR_READ);
+        if (fx_engine_over_limit(engine, block->size)) {
+            return; /* it has been read all the same */
+        }
     }
     fx_shard *shard = fx_engine_shard(engine, hash);
     fx_spinlock_lock(&shard->lock);

@@ -57,7 +57,9 @@ void fx_sweeper_tidy(fx_engine *engine) {
         fx_shard *shard = &engine->shards[i];
         fx_spinlock_lock(&shard->lock);
         fx_limbo_reclaim(&shard->limbo, &shard->slab, engine->persistent, safe, 4096);
-        fx_limbo_trim(&shard->limbo);
+        if (shard->pending_count == 0 && shard->merging_count == 0) {
+            fx_limbo_trim(&shard->limbo); /* nobody counts on room that was reserved */
+        }
         fx_slab_trim(&shard->slab);
         fx_table_trim_locked(&shard->table);
         fx_spinlock_unlock(&shard->lock);

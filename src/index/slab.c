@@ -193,6 +193,17 @@ void *fx_slab_acquire(fx_slab *slab, size_t size) {
     return slot;
 }
 
+size_t fx_slab_growth(const fx_slab *slab, size_t size) {
+    uint32_t index = class_of(size);
+    const fx_span *span = slab->classes[index].partial;
+    if (span == NULL) {
+        return fx_round_up(class_size(index), PAGE);
+    }
+    return span->free != 0
+               ? 0
+               : fx_round_up((size_t)(span->bumped + 1) * span->slot_size, PAGE) - span_pages(span);
+}
+
 void fx_slab_release(fx_slab *slab, void *slot) {
     fx_span *span = span_of(slot);
     FX_ASSERT(span->slab == slab && span->live > 0);

@@ -56,6 +56,8 @@ void fx_slab_init(fx_slab *slab, fx_slab_pool *pool, void *owner, uint32_t link_
 /* A slot of at least `size` bytes (32..FX_SLAB_SLOT_MAX), aligned to 8; NULL: no memory. Its state
  * word is that of a dead record. */
 void *fx_slab_acquire(fx_slab *slab, size_t size);
+/* Bytes of memory that the next acquire of this size takes from the system; 0: a slot is free. */
+size_t fx_slab_growth(const fx_slab *slab, size_t size);
 /* Gives back a slot of this slab. */
 void fx_slab_release(fx_slab *slab, void *slot);
 /* Bytes a slot for `size` really has. */

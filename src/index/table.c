@@ -204,10 +204,11 @@ typedef struct question {
     bool mark;
 } question;
 
-/* A record of another key was read behind `value`, found at `slot`: is it there because its hash has
- * the same tag? Otherwise the slot was overtaken: its record was freed and used again for another key
- * before it was read, and the slot holds something else by now. It is a collision if the slot still
- * holds the record and, after that, the record is still in the life that was read. */
+/* A record of another key was read behind `value`, found at `slot`: is it there because its hash
+ * has the same tag? Otherwise the slot was overtaken: its record was freed and used again for
+ * another key before it was read, and the slot holds something else by now. It is a collision if
+ * the slot still holds the record and, after that, the record is still in the life that was read.
+ * */
 static bool is_collision(const uint64_t *slot, uint64_t value, const fx_record_view *view) {
     return fx_load_acquire(slot) == value &&
            fx_load_acquire(&slot_record(value)->state) == view->version << 2;

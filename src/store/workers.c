@@ -6,7 +6,6 @@
 
 #include <signal.h>
 
-#include "engine/evict.h"
 #include "engine/flusher.h"
 #include "engine/sweeper.h"
 
@@ -20,7 +19,6 @@ static void step(fx_workers *workers, uint64_t *swept_ns) {
     fx_sweeper_tidy(engine);
     if (engine->flusher != NULL && !engine->read_only) {
         fx_flusher_step(engine->flusher, now, workers->flush_interval_ms);
-        (void)fx_evict_step(engine, engine->memory_limit / 64);
     }
 }
 

@@ -126,17 +126,24 @@ static feox_status load_value(fx_writing *w) {
     return status == FEOX_NOT_FOUND ? FEOX_OK : status; /* gone: decide will see */
 }
 
-/* Room under the memory limit of a file store, by dropping what is on disk. */
-static feox_status make_room(fx_engine *engine, uint64_t now_ns) {
-    if (fx_evict_step(engine, 0)) {
-        return FEOX_OK;
+/* How often a write that would exceed the memory limit makes room and tries again. */
+#define ROOM_ROUNDS 9u
+
+/* Room under the memory limit: by what was deleted and not yet given back; in a file store, by
+ * values that are on disk, more in each round, and by a flush that puts more of them there. False:
+ * no more can be done. */
+static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned round) {
+    if (!engine->persistent || round == 0) {
+        fx_sweeper_tidy(engine);
+        return round == 0;
     }
-    feox_status status = fx_flusher_sync(engine->flusher,
-                                         fx_flusher_open_group(engine->flusher), now_ns);
-    if (status != FEOX_OK) {
-        return status;
+    if (round == 2 && fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
+                                      fx_engine_now(engine)) != FEOX_OK) {
+        return false;
     }
-    return fx_evict_step(engine, 0) ? FEOX_OK : FEOX_ERR_MEMORY;
+    uint32_t count = 32u << round;
+    (void)(block ? fx_evict_any(engine, count) : fx_evict_shard(shard, count));
+    return round < ROOM_ROUNDS;
 }
 
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
@@ -155,15 +162,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         w->change.block = w->block;
     }
     feox_status status;
-    bool tidied = false;
+    unsigned rounds = 0;
     for (;;) {
         w->now_ns = fx_engine_now(engine);
-        if (w->decide != NULL && engine->persistent && fx_engine_over_limit(engine, 0)) {
-            status = make_room(engine, w->now_ns);
-            if (status != FEOX_OK) {
-                break;
-            }
-        }
         fx_spinlock_lock(&shard->lock);
         status = attempt_locked(w, shard);
         fx_spinlock_unlock(&shard->lock);
@@ -171,9 +172,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
             status = load_value(w);
         } else if (status == FEOX_END) {
             status = fx_commit_relieve(shard);
-        } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 && !tidied) {
-            fx_sweeper_tidy(engine); /* what was deleted may not have been given back yet */
-            tidied = true;
+        } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 &&
+                   make_room(engine, shard, w->block != NULL, rounds)) {
+            rounds++;
             status = FEOX_OK;
         } else {
             break;

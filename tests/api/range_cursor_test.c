@@ -1,4 +1,5 @@
-/* Range queries and cursors: order, bounds, prefixes, both directions, seeking, changes on the way. */
+/* Range queries and cursors: order, bounds, prefixes, both directions, seeking, changes on the
+ * way. */
 #define _GNU_SOURCE
 #include "support/kit.h"
 

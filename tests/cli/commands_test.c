@@ -315,6 +315,34 @@ static void usage(void **state) {
     command_expect(OK, "--value", "get", "--", "--key", NULL);
 }
 
+/* A byte of a value is changed in the file: the check says so, the other keys are there. */
+static void damage(void **state) {
+    static const char needle[] = "a value that can be found in the file";
+    static char file[1 << 24];
+    (void)state;
+    fresh();
+    command_expect(OK, "", "set", "first", "1", NULL);
+    command_expect(OK, "", "set", "hurt", needle, NULL);
+    command_expect(OK, "", "set", "last", "3", NULL);
+    size_t size = slurp("s.feox", file, sizeof file);
+    assert_true(size < sizeof file);
+    /* A copy that is no longer live may lie in the file too. */
+    char *at = memmem(file, size, needle, sizeof needle - 1);
+    assert_non_null(at);
+    for (; at != NULL; at = memmem(file, size, needle, sizeof needle - 1)) {
+        *at = 'A';
+    }
+    command_write_file("s.feox", file, size);
+    const command_result *result = command_output(FAILED, "check", NULL);
+    assert_non_null(strstr(result->out, "1 records damaged"));
+    assert_non_null(strstr(result->err, "the check found"));
+    command_expect(OK, "1", "get", "first", NULL);
+    command_expect(OK, "3", "get", "last", NULL);
+    result = command_run(NULL, 0, (const char *const[]){"s.feox", "get", "hurt", NULL});
+    assert_int_not_equal(result->status, OK);
+    assert_int_equal(result->out_size, 0);
+}
+
 /* What becomes of standard output: a full device is a failure, a reader that left is not noise. */
 static void standard_output(void **state) {
     static char text[400000];
@@ -360,6 +388,7 @@ int main(void) {
         cmocka_unit_test(reports),         cmocka_unit_test(files_left_alone),
         cmocka_unit_test(limits),          cmocka_unit_test(usage),
         cmocka_unit_test(standard_output), cmocka_unit_test(one_at_a_time),
+        cmocka_unit_test(damage),
     };
     return cmocka_run_group_tests(tests, command_setup, command_teardown);
 }

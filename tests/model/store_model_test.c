@@ -158,8 +158,8 @@ static void choose_request(model *m, request *r, bool insert) {
         r->write.version = i != NULL ? i->version + kit_below(&m->random, 2) : 1;
         break;
     case 3:
-        r->write.timestamp =
-            i != NULL ? i->timestamp + kit_below(&m->random, 3) - 1 : 1 + kit_random(&m->random) / 2;
+        r->write.timestamp = i != NULL ? i->timestamp + kit_below(&m->random, 3) - 1
+                                       : 1 + kit_random(&m->random) / 2;
         break;
     default:
         break;
@@ -647,23 +647,23 @@ static void random_operations(void **state) {
     kit *k = *state;
     k->options.sweep_interval_ms = 5;
     kit_restart(k);
-    run(k, "random_operations", 20000);
+    run(k, "random_operations", 12000);
 }
 
 static void random_operations_under_a_memory_limit(void **state) {
     kit *k = *state;
     k->options.sweep_interval_ms = 5;
     k->options.flush_interval_ms = 2;
-    k->options.memory_limit = 1 << 20;
+    k->options.memory_limit = 6 << 20;
     kit_restart(k);
-    run(k, "random_operations_under_a_memory_limit", 10000);
+    run(k, "random_operations_under_a_memory_limit", 4000);
 }
 
 static void random_operations_in_a_durable_store(void **state) {
     kit *k = *state;
     k->options.durability = FEOX_DURABILITY_DURABLE;
     kit_restart(k);
-    run(k, "random_operations_in_a_durable_store", 1000);
+    run(k, "random_operations_in_a_durable_store", 400);
 }
 
 int main(void) {
