@@ -102,6 +102,10 @@ void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t check
     fx_put_u64(record + at + 8, checksum);
 }
 
+uint64_t fx_format_record_version(const uint8_t *record) {
+    return fx_get_u64(record + 12);
+}
+
 static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_store_id *id,
                                 uint64_t position) {
     return (uint32_t)fx_checksum(record + 4, size - 4, fx_format_seed(id, position));

@@ -52,6 +52,8 @@ size_t fx_format_record_size(fx_entry_kind kind, size_t key_len, size_t value_le
 void fx_format_record_encode(uint8_t *to, const fx_entry *entry);
 /* Fills in where a large value went and what it sums to. */
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum);
+/* The version in an encoded record. */
+uint64_t fx_format_record_version(const uint8_t *record);
 /* Sets the checksum of the finished record, for byte `position`. */
 void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position);
 /* The same for a record whose value is known to be damaged and whose key is not: it still does not

@@ -9,6 +9,8 @@
  */
 #include "engine/commit.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/deadline.h"
@@ -74,14 +76,15 @@ static void record_retire(fx_shard *shard, fx_record *record) {
 }
 
 static bool limbo_reserve(fx_shard *shard) {
-    return fx_limbo_reserve(&shard->limbo,
-                            shard->pending_count + shard->merging_count + LIMBO_PER_COMMIT);
+    return fx_limbo_reserve(&shard->limbo, shard->pending_count + shard->merging_count +
+                                               (shard->hidden_count + 1) * LIMBO_PER_COMMIT);
 }
 
 /* No room for another change without work that the lock must not be held for. */
 static bool must_relieve(const fx_shard *shard, uint32_t changes) {
     const fx_engine *engine = shard->engine;
-    return (engine->ordered && shard->pending_count + changes > FX_PENDING_MAX) ||
+    return (engine->ordered &&
+            shard->pending_count + shard->hidden_count + changes > FX_PENDING_MAX) ||
            (engine->persistent && fx_wbuf_full(&shard->wbuf));
 }
 
@@ -125,10 +128,50 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     return more > 0 && fx_engine_over_limit(engine, more + slack);
 }
 
+/* ---- Hidden writes ---- */
+
+static bool is_hidden(const fx_shard *shard, uint64_t hash, const void *key, size_t key_len) {
+    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+        const fx_record *record = shard->hidden[i].record;
+        if (shard->hidden[i].hash == hash && fx_record_key_len(record) == key_len &&
+            memcmp(fx_record_key(record), key, key_len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool hidden_reserve(fx_shard *shard) {
+    if (shard->hidden_count < shard->hidden_capacity) {
+        return true;
+    }
+    uint32_t capacity = shard->hidden_capacity == 0 ? 8 : shard->hidden_capacity * 2;
+    fx_hidden *grown = fx_mem_realloc(shard->hidden, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    shard->hidden = grown;
+    shard->hidden_capacity = capacity;
+    return true;
+}
+
+/* The version of `old` is only on its way to the disk: a hidden write could not be taken back without
+ * taking that back too. */
+static bool must_settle_first(const fx_record *old) {
+    return old != NULL && !fx_location_clean(fx_record_location(old));
+}
+
 /* Everything that put needs, and the new record if there must be one. */
 static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_change *change,
                                uint32_t meta, bool in_place, fx_record **fresh_out) {
     fx_engine *engine = shard->engine;
+    if (FX_UNLIKELY(shard->hidden_count > 0) &&
+        is_hidden(shard, change->hash, change->key, change->key_len)) {
+        return FEOX_ERR_BUSY;
+    }
+    if (change->hidden && must_settle_first(old)) {
+        return FEOX_ERR_BUSY;
+    }
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
@@ -139,7 +182,7 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
     if (exceeds_memory(shard, old, change, meta, in_place)) {
         return FEOX_ERR_MEMORY;
     }
-    if (!limbo_reserve(shard) ||
+    if (!limbo_reserve(shard) || (change->hidden && !hidden_reserve(shard)) ||
         (old == NULL && !fx_table_reserve_locked(&shard->table, change->hash)) ||
         (change->expiry_ns != 0 && !fx_deadline_reserve(shard)) ||
         (engine->persistent &&
@@ -174,6 +217,19 @@ static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_re
     }
 }
 
+/* What a put changes in memory, but for its wbuf entry. In place: `record` is `old`, done already. */
+static void put_show(fx_shard *shard, uint64_t hash, fx_record *old, fx_record *record,
+                     fx_block *old_block, uint64_t version, uint64_t expiry_ns) {
+    if (record != old) {
+        record_install(shard, hash, old, record, version);
+    }
+    block_retire(shard, old_block);
+    if (expiry_ns != 0) {
+        fx_deadline_push(shard, record, version, expiry_ns);
+    }
+    *(old != NULL ? &shard->counts.updates : &shard->counts.inserts) += 1;
+}
+
 static fx_entry entry_of_change(const fx_change *change, const fx_record_fields *fields) {
     bool large = change->value_len >= FX_LARGE_VALUE_MIN;
     return (fx_entry){
@@ -204,7 +260,7 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
     fx_record_fields fields = fields_of_change(change);
     FX_ASSERT(fields.in_block == (fields.block != NULL));
     uint32_t meta = fx_record_meta_of(change->key_len, &fields);
-    bool in_place = old != NULL && fits_in_place(engine, old, meta);
+    bool in_place = old != NULL && !change->hidden && fits_in_place(engine, old, meta);
     fx_record *record = old;
     feox_status status = put_reserve(shard, old, change, meta, in_place, &record);
     if (status != FEOX_OK) {
@@ -222,63 +278,167 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
         if (engine->persistent) {
             fx_record_set_location(record, 0);
         }
-        record_install(shard, change->hash, old, record, fields.version);
     }
     if (fields.block != NULL) {
         fx_slab_pool_charge(&engine->pool,
                             (int64_t)fx_block_footprint((size_t)change->value_len));
     }
-    block_retire(shard, old_block);
-    if (change->expiry_ns != 0) {
-        fx_deadline_push(shard, record, fields.version, change->expiry_ns);
-    }
     committed_out->group = 0;
     if (engine->persistent) {
         fx_entry entry = entry_of_change(change, &fields);
-        fx_wbuf_put(&shard->wbuf, &entry, record, fields.block, location, now_ns);
+        fx_wbuf_put(&shard->wbuf, &entry, record,
+                    entry.kind == FX_ENTRY_LARGE ? fields.block : NULL, location, now_ns);
         committed_out->group = fx_flusher_open_group(engine->flusher);
     }
-    *(old != NULL ? &shard->counts.updates : &shard->counts.inserts) += 1;
+    if (change->hidden) {
+        shard->hidden[shard->hidden_count++] = (fx_hidden){
+            record, change->hash, fields.version, committed_out->group, false};
+    } else {
+        put_show(shard, change->hash, old, record, old_block, fields.version, change->expiry_ns);
+    }
     committed_out->version = fields.version;
     committed_out->timestamp = fields.timestamp;
+    return FEOX_OK;
+}
+
+/* What a delete changes in memory. */
+static void delete_show(fx_shard *shard, fx_record *old, uint64_t hash) {
+    fx_record_kill(old);
+    fx_table_remove_locked(&shard->table, hash, old);
+    fx_sub_relaxed(&shard->engine->count, (uint64_t)1);
+    block_retire(shard, fx_record_block(old));
+    if (shard->engine->ordered) {
+        fx_order_push_locked(shard, old, true);
+    }
+    record_retire(shard, old);
+}
+
+/* What a delete leaves for the disk. */
+static void delete_log(fx_shard *shard, const fx_record *old, uint64_t now_ns,
+                       fx_committed *committed_out) {
+    const fx_entry entry = {
+        .key = fx_record_key(old),
+        .key_len = fx_record_key_len(old),
+        .version = committed_out->version,
+        .timestamp = committed_out->timestamp,
+        .kind = FX_ENTRY_TOMBSTONE,
+    };
+    fx_wbuf_delete(&shard->wbuf, &entry, fx_record_location(old), now_ns);
+    committed_out->group = fx_flusher_open_group(shard->engine->flusher);
+}
+
+static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_t hash) {
+    if (FX_UNLIKELY(shard->hidden_count > 0) &&
+        is_hidden(shard, hash, fx_record_key(old), fx_record_key_len(old))) {
+        return FEOX_ERR_BUSY;
+    }
+    if (must_relieve(shard, 1)) {
+        return FEOX_END;
+    }
+    if (!limbo_reserve(shard) ||
+        (shard->engine->persistent &&
+         !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
+        return FEOX_ERR_MEMORY;
+    }
     return FEOX_OK;
 }
 
 feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
                                     uint64_t timestamp, bool expired, uint64_t now_ns,
                                     fx_committed *committed_out) {
-    fx_engine *engine = shard->engine;
-    if (must_relieve(shard, 1)) {
-        return FEOX_END;
+    feox_status status = delete_reserve(shard, old, hash);
+    if (status != FEOX_OK) {
+        return status;
     }
-    if (!limbo_reserve(shard) ||
-        (engine->persistent && !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
-        return FEOX_ERR_MEMORY;
+    *committed_out = (fx_committed){
+        .version = next_version(shard),
+        .timestamp = timestamp != 0 ? timestamp : next_timestamp(old, now_ns),
+    };
+    if (shard->engine->persistent) {
+        delete_log(shard, old, now_ns, committed_out);
     }
-    committed_out->version = next_version(shard);
-    committed_out->timestamp = timestamp != 0 ? timestamp : next_timestamp(old, now_ns);
-    committed_out->group = 0;
-    fx_record_kill(old);
-    fx_table_remove_locked(&shard->table, hash, old);
-    fx_sub_relaxed(&engine->count, (uint64_t)1);
-    block_retire(shard, fx_record_block(old));
-    if (engine->persistent) {
-        const fx_entry entry = {
-            .key = fx_record_key(old),
-            .key_len = fx_record_key_len(old),
-            .version = committed_out->version,
-            .timestamp = committed_out->timestamp,
-            .kind = FX_ENTRY_TOMBSTONE,
-        };
-        fx_wbuf_delete(&shard->wbuf, &entry, fx_record_location(old), now_ns);
-        committed_out->group = fx_flusher_open_group(engine->flusher);
-    }
-    if (engine->ordered) {
-        fx_order_push_locked(shard, old, true);
-    }
-    record_retire(shard, old);
+    delete_show(shard, old, hash);
     *(expired ? &shard->counts.expirations : &shard->counts.deletes) += 1;
     return FEOX_OK;
+}
+
+feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
+                                         uint64_t timestamp, uint64_t now_ns,
+                                         fx_committed *committed_out) {
+    feox_status status = must_settle_first(old) ? FEOX_ERR_BUSY : delete_reserve(shard, old, hash);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    const fx_record_fields nothing = {.value_len = 0};
+    uint32_t key_len = fx_record_key_len(old);
+    fx_record *holder =
+        hidden_reserve(shard) ? record_acquire(shard, fx_record_meta_of(key_len, &nothing)) : NULL;
+    if (holder == NULL) {
+        return FEOX_ERR_MEMORY;
+    }
+    fx_record_fill(holder, fx_record_key(old), key_len, &nothing);
+    committed_out->version = next_version(shard);
+    committed_out->timestamp = timestamp != 0 ? timestamp : next_timestamp(old, now_ns);
+    delete_log(shard, old, now_ns, committed_out);
+    shard->hidden[shard->hidden_count++] =
+        (fx_hidden){holder, hash, committed_out->version, committed_out->group, true};
+    return FEOX_OK;
+}
+
+static bool reveal(fx_shard *shard, const fx_hidden *h) {
+    fx_record *old = fx_table_find_locked(&shard->table, h->hash, fx_record_key(h->record),
+                                          fx_record_key_len(h->record));
+    if (h->deletes) {
+        if (old != NULL) {
+            delete_show(shard, old, h->hash);
+            shard->counts.deletes++;
+        }
+        record_release(shard, h->record);
+        return true;
+    }
+    uint64_t expiry_ns = fx_record_expiry(h->record);
+    if ((old == NULL && !fx_table_reserve_locked(&shard->table, h->hash)) ||
+        (expiry_ns != 0 && !fx_deadline_reserve(shard))) {
+        return false;
+    }
+    put_show(shard, h->hash, old, h->record, old != NULL ? fx_record_block(old) : NULL, h->version,
+             expiry_ns);
+    return true;
+}
+
+bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group) {
+    uint32_t kept = 0;
+    bool all = true;
+    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+        fx_hidden h = shard->hidden[i];
+        if (h.group > group) {
+            shard->hidden[kept++] = h;
+        } else if (!reveal(shard, &h)) {
+            all = false;
+            shard->hidden[kept++] = h;
+        }
+    }
+    shard->hidden_count = kept;
+    return all;
+}
+
+bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version) {
+    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+        fx_hidden h = shard->hidden[i];
+        if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version)) {
+            continue;
+        }
+        shard->hidden[i] = shard->hidden[--shard->hidden_count];
+        fx_block *block = fx_record_block(h.record);
+        if (block != NULL) {
+            fx_slab_pool_charge(&shard->engine->pool,
+                                -(int64_t)fx_block_footprint((size_t)block->size));
+            fx_block_release(block);
+        }
+        record_release(shard, h.record);
+        return true;
+    }
+    return false;
 }
 
 feox_status fx_commit_relieve(fx_shard *shard) {
@@ -331,7 +491,8 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
     uint32_t meta = fx_record_meta_of(fx_record_key_len(record), &fields);
     if (fx_slab_slot_size(fx_meta_size(meta) + prefix) >=
             fx_slab_slot_size(fx_meta_size(record->meta) + prefix) ||
-        (shard->engine->ordered && shard->pending_count >= FX_PENDING_MAX) ||
+        (shard->engine->ordered &&
+         shard->pending_count + shard->hidden_count >= FX_PENDING_MAX) ||
         (fields.expiry_ns != 0 && !fx_deadline_reserve(shard))) {
         return false;
     }

@@ -21,6 +21,7 @@ typedef struct fx_change {
                            commit takes the reference if it succeeds */
     uint64_t timestamp; /* 0: the commit chooses */
     uint64_t expiry_ns; /* 0: never */
+    bool hidden;        /* nobody sees it before its group is durable: fx_commit_reveal_locked */
 } fx_change;
 
 typedef struct fx_committed {
@@ -33,7 +34,9 @@ typedef struct fx_committed {
 fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
                                  uint64_t now_ns);
 
-/* Sets the key. `old` is its record in the table, expired or not, or NULL. FEOX_ERR_MEMORY (nothing
+/* Sets the key. `old` is its record in the table, expired or not, or NULL. FEOX_ERR_BUSY: a hidden
+ * write of the key, or (for a hidden one) a write that is not on disk, must be durable first: unlock,
+ * flush, try again. FEOX_ERR_MEMORY (nothing
  * changed), or FEOX_END: the pending list or the write buffer is full, unlock, fx_commit_relieve
  * and try again. */
 feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_change *change,
@@ -42,6 +45,14 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
 feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
                                     uint64_t timestamp, bool expired, uint64_t now_ns,
                                     fx_committed *committed_out);
+/* The same without anyone seeing it before its group is durable. */
+feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
+                                         uint64_t timestamp, uint64_t now_ns,
+                                         fx_committed *committed_out);
+/* Flusher: `group` is durable; shows what was hidden until then. False: no memory for all of it. */
+bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group);
+/* Takes a hidden write back whose group could not be written. False: it is durable, or may yet be. */
+bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version);
 /* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
 feox_status fx_commit_relieve(fx_shard *shard);
 

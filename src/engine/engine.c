@@ -87,6 +87,10 @@ static void shard_deinit(fx_shard *shard) {
     if (shard->table.directory != NULL) {
         fx_table_each_locked(&shard->table, release_block, NULL);
     }
+    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+        (void)release_block(NULL, shard->hidden[i].record);
+    }
+    fx_mem_free(shard->hidden);
     fx_table_deinit(&shard->table);
     fx_limbo_deinit(&shard->limbo, &shard->slab);
     fx_wbuf_deinit(&shard->wbuf);

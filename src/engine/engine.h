@@ -31,6 +31,16 @@ typedef struct fx_deadline {
     fx_record *record;
 } fx_deadline;
 
+/* A durable write between its commit and the moment its group is on stable storage: nobody sees it,
+ * and whoever wants to change its key waits. */
+typedef struct fx_hidden {
+    fx_record *record; /* filled, not published; of a delete: only holds the key */
+    uint64_t hash;
+    uint64_t version;
+    uint64_t group;
+    bool deletes;
+} fx_hidden;
+
 /* Counters of one shard; guarded by its lock. */
 typedef struct fx_shard_counts {
     uint64_t inserts, updates, deletes, expirations, evictions;
@@ -52,6 +62,8 @@ typedef struct fx_shard {
     uintptr_t *pending;     /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
     fx_deadline *deadlines; /* binary heap, soonest first */
     size_t deadline_count, deadline_capacity;
+    fx_hidden *hidden;
+    uint32_t hidden_count, hidden_capacity;
     fx_shard_counts counts;
     fx_slab slab;
 } __attribute__((aligned(64))) fx_shard;

@@ -21,6 +21,7 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "engine/commit.h"
 #include "engine/compactor.h"
 
 /* Entries for which finish holds a shard's lock at a stretch. */
@@ -469,6 +470,7 @@ static void set_locations(fx_flusher *flusher, plan *p) {
 
 static feox_status finish(fx_flusher *flusher, plan *p) {
     bool sound = true;
+    bool shown = true;
     fx_space_settle(&flusher->space);
     fx_journal_advance(&flusher->journal, p->ring_block, p->entry_blocks);
     for (uint32_t i = 0; i < p->count; i++) {
@@ -485,11 +487,15 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
         fx_shard *shard = &flusher->engine->shards[i];
         fx_spinlock_lock(&shard->lock);
+        shown = fx_commit_reveal_locked(shard, p->group) && shown;
         fx_wbuf_recycle(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
     }
     fx_store_release(&flusher->durable_group, p->group);
     fx_add_relaxed(&flusher->figures.groups_written, (uint64_t)1);
+    if (!shown) { /* on disk, and no memory to show it: only opening again can */
+        return fx_volume_fail(flusher, FEOX_ERR_MEMORY, 0, "no memory to show a durable write");
+    }
     /* What was damaged is no longer live and may die again. */
     if (!FX_CHECK(sound) && fx_load_relaxed(&flusher->corrupt_records) == 0) {
         return fx_volume_fail(flusher, FEOX_ERR_CORRUPT, 0,

@@ -171,6 +171,22 @@ void fx_wbuf_put(fx_wbuf *wbuf, const fx_entry *entry, fx_record *record, fx_blo
     fx_record_set_location(record, dirty_location(wbuf->open, (uint32_t)(slot - half->entries)));
 }
 
+bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version) {
+    fx_wbuf_half *half = &wbuf->halves[wbuf->open];
+    for (uint32_t i = half->count; i-- > 0;) {
+        fx_wbuf_entry *entry = &half->entries[i];
+        if (entry->size > 0 &&
+            fx_format_record_version(half->bytes + entry->offset) == version) {
+            drop_block(half, entry);
+            entry->record = NULL;
+            entry->old_location = 0;
+            entry->size = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
 void fx_wbuf_delete(fx_wbuf *wbuf, const fx_entry *entry, uint64_t location, uint64_t now_ns) {
     fx_wbuf_half *half = &wbuf->halves[wbuf->open];
     size_t size = fx_format_record_size(FX_ENTRY_TOMBSTONE, entry->key_len, 0, false);

@@ -90,11 +90,16 @@ static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
         return status;
     }
     if (w->decide == NULL) {
-        return live == NULL ? FEOX_NOT_FOUND
-                            : fx_commit_delete_locked(shard, live, hash, w->intent.timestamp,
-                                                      false, w->now_ns, &w->committed);
+        if (live == NULL) {
+            return FEOX_NOT_FOUND;
+        }
+        return w->durable ? fx_commit_hide_delete_locked(shard, live, hash, w->intent.timestamp,
+                                                         w->now_ns, &w->committed)
+                          : fx_commit_delete_locked(shard, live, hash, w->intent.timestamp, false,
+                                                    w->now_ns, &w->committed);
     }
     fx_change change = w->change;
+    change.hidden = w->durable;
     change.timestamp = w->intent.timestamp;
     status = w->decide(w, live, &change);
     if (status != FEOX_OK) {
@@ -127,7 +132,7 @@ static feox_status load_value(fx_writing *w) {
 }
 
 /* How often a write that would exceed the memory limit makes room and tries again. */
-#define ROOM_ROUNDS 9u
+#define ROOM_ROUNDS 16u
 
 /* Room under the memory limit: by what was deleted and not yet given back; in a file store, by
  * values that are on disk, more in each round, and by a flush that puts more of them there. False:
@@ -137,18 +142,34 @@ static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned r
         fx_sweeper_tidy(engine);
         return round == 0;
     }
-    if (round == 2 && fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
+    if (round % 2 == 0 && fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
                                       fx_engine_now(engine)) != FEOX_OK) {
         return false;
     }
-    uint32_t count = 32u << round;
+    uint32_t count = 32u << (round < 9 ? round : 9);
     (void)(block ? fx_evict_any(engine, count) : fx_evict_shard(shard, count));
     return round < ROOM_ROUNDS;
+}
+
+/* Waits until the hidden write is durable and thereby seen. If its group cannot be written now (no
+ * space), it is taken back. */
+static feox_status wait_durable(const fx_writing *w, fx_shard *shard) {
+    fx_flusher *flusher = shard->engine->flusher;
+    feox_status status = fx_flusher_sync(flusher, w->committed.group, w->now_ns);
+    if (status != FEOX_OK) {
+        fx_spinlock_lock(&shard->lock);
+        (void)fx_commit_cancel_locked(shard, w->committed.version);
+        fx_spinlock_unlock(&shard->lock);
+    }
+    return status;
 }
 
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
                          feox_written *written_out) {
     fx_engine *engine = &w->store->engine;
+    w->durable = engine->persistent &&
+                 ((w->intent.flags & FEOX_DURABLE) != 0 ||
+                  w->store->options.durability == FEOX_DURABILITY_DURABLE);
     w->change.key = key;
     w->change.key_len = (uint32_t)key_len;
     w->change.hash = fx_engine_hash(engine, key, key_len);
@@ -172,6 +193,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
             status = load_value(w);
         } else if (status == FEOX_END) {
             status = fx_commit_relieve(shard);
+        } else if (status == FEOX_ERR_BUSY) {
+            status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
+                                     fx_engine_now(engine));
         } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 &&
                    make_room(engine, shard, w->block != NULL, rounds)) {
             rounds++;
@@ -185,10 +209,8 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     }
     fx_block_release(w->block);
     fx_block_release(w->loaded);
-    if (status == FEOX_OK && engine->persistent &&
-        ((w->intent.flags & FEOX_DURABLE) != 0 ||
-         w->store->options.durability == FEOX_DURABILITY_DURABLE)) {
-        status = fx_flusher_sync(engine->flusher, w->committed.group, w->now_ns);
+    if (status == FEOX_OK && w->durable) {
+        status = wait_durable(w, shard);
     }
     if (status == FEOX_OK && written_out != NULL) {
         written_out->version = w->committed.version;

@@ -20,6 +20,7 @@ struct fx_writing {
     fx_change change;     /* the caller: value and value_len, if known before; the rest: here */
     fx_decide decide;     /* NULL: the key is deleted */
     void *context;
+    bool durable; /* nobody may see it before it is on stable storage */
     uint64_t now_ns;
     bool created;
     fx_committed committed;
