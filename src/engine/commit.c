@@ -155,8 +155,8 @@ static bool hidden_reserve(fx_shard *shard) {
     return true;
 }
 
-/* The version of `old` is only on its way to the disk: a hidden write could not be taken back without
- * taking that back too. */
+/* The version of `old` is only on its way to the disk: a hidden write could not be taken back
+ * without taking that back too. */
 static bool must_settle_first(const fx_record *old) {
     return old != NULL && !fx_location_clean(fx_record_location(old));
 }
@@ -217,7 +217,8 @@ static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_re
     }
 }
 
-/* What a put changes in memory, but for its wbuf entry. In place: `record` is `old`, done already. */
+/* What a put changes in memory, but for its wbuf entry. In place: `record` is `old`, done already.
+ * */
 static void put_show(fx_shard *shard, uint64_t hash, fx_record *old, fx_record *record,
                      fx_block *old_block, uint64_t version, uint64_t expiry_ns) {
     if (record != old) {

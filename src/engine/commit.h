@@ -35,8 +35,8 @@ fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key
                                  uint64_t now_ns);
 
 /* Sets the key. `old` is its record in the table, expired or not, or NULL. FEOX_ERR_BUSY: a hidden
- * write of the key, or (for a hidden one) a write that is not on disk, must be durable first: unlock,
- * flush, try again. FEOX_ERR_MEMORY (nothing
+ * write of the key, or (for a hidden one) a write that is not on disk, must be durable first:
+ * unlock, flush, try again. FEOX_ERR_MEMORY (nothing
  * changed), or FEOX_END: the pending list or the write buffer is full, unlock, fx_commit_relieve
  * and try again. */
 feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_change *change,
@@ -51,7 +51,8 @@ feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64
                                          fx_committed *committed_out);
 /* Flusher: `group` is durable; shows what was hidden until then. False: no memory for all of it. */
 bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group);
-/* Takes a hidden write back whose group could not be written. False: it is durable, or may yet be. */
+/* Takes a hidden write back whose group could not be written. False: it is durable, or may yet be.
+ * */
 bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version);
 /* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
 feox_status fx_commit_relieve(fx_shard *shard);

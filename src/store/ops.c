@@ -30,12 +30,10 @@ static feox_status check_value(const feox_store *store, const void *value, size_
     return value_len > store->engine.value_size_limit ? FEOX_ERR_TOO_LARGE : FEOX_OK;
 }
 
-feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len,
-                             const void *value, size_t value_len, const feox_write *write,
-                             feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
+/* `later` as in fx_writing. */
+static feox_status insert(feox_store *store, const void *key, size_t key_len, const void *value,
+                          size_t value_len, const feox_write *write, fx_waiting *later,
+                          feox_written *written_out) {
     feox_status status = fx_store_enter_write(store);
     if (status != FEOX_OK) {
         return status;
@@ -44,7 +42,7 @@ feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len,
         (status = check_value(store, value, value_len)) != FEOX_OK) {
         return fx_report(status);
     }
-    fx_writing w = {.store = store, .decide = decide_insert};
+    fx_writing w = {.store = store, .decide = decide_insert, .later = later};
     status = fx_intent_read(write, INSERT_FLAGS, &w.intent);
     if (status != FEOX_OK) {
         return status;
@@ -54,9 +52,36 @@ feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len,
     return fx_report(fx_write_run(&w, key, key_len, written_out));
 }
 
+feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len,
+                             const void *value, size_t value_len, const feox_write *write,
+                             feox_written *written_out) {
+    if (written_out != NULL) {
+        memset(written_out, 0, sizeof *written_out);
+    }
+    return insert(store, key, key_len, value, value_len, write, NULL, written_out);
+}
+
 feox_status feox_insert(feox_store *store, const void *key, size_t key_len, const void *value,
                         size_t value_len) {
-    return feox_insert_with(store, key, key_len, value, value_len, NULL, NULL);
+    return insert(store, key, key_len, value, value_len, NULL, NULL, NULL);
+}
+
+/* Pairs of a durable store that share a flush. */
+#define SHARED_FLUSH 256u
+
+/* Up to SHARED_FLUSH pairs; one flush if the store is durable. */
+static void insert_some(feox_store *store, const feox_pair *pairs, size_t count,
+                        feox_status *statuses) {
+    fx_waiting waiting[SHARED_FLUSH];
+    memset(waiting, 0, sizeof waiting);
+    for (size_t i = 0; i < count; i++) {
+        statuses[i] = insert(store, pairs[i].key.data, pairs[i].key.size, pairs[i].value.data,
+                             pairs[i].value.size, NULL, &waiting[i], NULL);
+    }
+    feox_status status = fx_write_wait(store, waiting, count);
+    for (size_t i = 0; status != FEOX_OK && i < count; i++) {
+        statuses[i] = waiting[i].shard != NULL ? status : statuses[i];
+    }
 }
 
 feox_status feox_insert_many(feox_store *store, const feox_pair *pairs, size_t count,
@@ -71,15 +96,15 @@ feox_status feox_insert_many(feox_store *store, const feox_pair *pairs, size_t c
         }
         return first;
     }
-    for (size_t i = 0; i < count; i++) {
-        const feox_pair *pair = &pairs[i];
-        feox_status status =
-            feox_insert(store, pair->key.data, pair->key.size, pair->value.data, pair->value.size);
-        if (statuses_out != NULL) {
-            statuses_out[i] = status;
+    feox_status statuses[SHARED_FLUSH];
+    for (size_t base = 0; base < count; base += SHARED_FLUSH) {
+        size_t some = count - base < SHARED_FLUSH ? count - base : SHARED_FLUSH;
+        insert_some(store, pairs + base, some, statuses);
+        for (size_t i = 0; i < some; i++) {
+            first = first == FEOX_OK ? statuses[i] : first;
         }
-        if (first == FEOX_OK) {
-            first = status;
+        if (statuses_out != NULL) {
+            memcpy(statuses_out + base, statuses, some * sizeof *statuses);
         }
     }
     return first;
@@ -339,6 +364,23 @@ static bool note_key(void *context, fx_record *record) {
     return true;
 }
 
+/* Deletes keys from `at` on, at most SHARED_FLUSH; one flush if the store is durable. */
+static feox_status clear_some(feox_store *store, const key_list *list, size_t *at) {
+    fx_waiting waiting[SHARED_FLUSH];
+    size_t count = 0;
+    feox_status status = FEOX_OK;
+    memset(waiting, 0, sizeof waiting);
+    for (; *at < list->used && count < SHARED_FLUSH && status == FEOX_OK; count++) {
+        uint32_t key_len = fx_get_u32(list->bytes + *at);
+        fx_writing w = {.store = store, .later = &waiting[count]};
+        status = fx_write_run(&w, list->bytes + *at + 4, key_len, NULL);
+        status = status == FEOX_NOT_FOUND ? FEOX_OK : status;
+        *at += 4 + key_len;
+    }
+    feox_status waited = fx_write_wait(store, waiting, count);
+    return status != FEOX_OK ? status : waited;
+}
+
 static feox_status clear_shard(feox_store *store, fx_shard *shard) {
     key_list list = {0};
     fx_spinlock_lock(&shard->lock);
@@ -346,11 +388,7 @@ static feox_status clear_shard(feox_store *store, fx_shard *shard) {
     fx_spinlock_unlock(&shard->lock);
     feox_status status = list.failed ? FEOX_ERR_MEMORY : FEOX_OK;
     for (size_t at = 0; at < list.used && status == FEOX_OK;) {
-        uint32_t key_len = fx_get_u32(list.bytes + at);
-        fx_writing w = {.store = store};
-        status = fx_write_run(&w, list.bytes + at + 4, key_len, NULL);
-        status = status == FEOX_NOT_FOUND ? FEOX_OK : status;
-        at += 4 + key_len;
+        status = clear_some(store, &list, &at);
     }
     fx_mem_free(list.bytes);
     return status;

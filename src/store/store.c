@@ -26,7 +26,8 @@ feox_status fx_store_enter(const feox_store *store) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }
     bool forked = store->alive != NULL ? *store->alive == 0 : store->pid != getpid();
-    return FX_UNLIKELY(forked) ? fx_report(FEOX_ERR_FORKED) : FEOX_OK;
+    /* Without a detail: in a forked child not even memory may be asked for. */
+    return FX_UNLIKELY(forked) ? FEOX_ERR_FORKED : FEOX_OK;
 }
 
 feox_status fx_store_enter_write(const feox_store *store) {

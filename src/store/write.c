@@ -151,15 +151,22 @@ static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned r
     return round < ROOM_ROUNDS;
 }
 
-/* Waits until the hidden write is durable and thereby seen. If its group cannot be written now (no
- * space), it is taken back. */
-static feox_status wait_durable(const fx_writing *w, fx_shard *shard) {
-    fx_flusher *flusher = shard->engine->flusher;
-    feox_status status = fx_flusher_sync(flusher, w->committed.group, w->now_ns);
-    if (status != FEOX_OK) {
-        fx_spinlock_lock(&shard->lock);
-        (void)fx_commit_cancel_locked(shard, w->committed.version);
-        fx_spinlock_unlock(&shard->lock);
+feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count) {
+    uint64_t group = 0;
+    for (size_t i = 0; i < count; i++) {
+        group = list[i].group > group ? list[i].group : group;
+    }
+    if (group == 0) {
+        return FEOX_OK;
+    }
+    fx_engine *engine = &store->engine;
+    feox_status status = fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
+    for (size_t i = 0; status != FEOX_OK && i < count; i++) {
+        if (list[i].shard != NULL) {
+            fx_spinlock_lock(&list[i].shard->lock);
+            (void)fx_commit_cancel_locked(list[i].shard, list[i].version);
+            fx_spinlock_unlock(&list[i].shard->lock);
+        }
     }
     return status;
 }
@@ -210,7 +217,12 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     fx_block_release(w->block);
     fx_block_release(w->loaded);
     if (status == FEOX_OK && w->durable) {
-        status = wait_durable(w, shard);
+        const fx_waiting self = {shard, w->committed.version, w->committed.group};
+        if (w->later != NULL) {
+            *w->later = self;
+        } else {
+            status = fx_write_wait(w->store, &self, 1);
+        }
     }
     if (status == FEOX_OK && written_out != NULL) {
         written_out->version = w->committed.version;

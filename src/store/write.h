@@ -9,6 +9,12 @@
 
 typedef struct fx_writing fx_writing;
 
+/* A durable write that has not been waited for. */
+typedef struct fx_waiting {
+    fx_shard *shard; /* NULL: there is nothing to wait for */
+    uint64_t version, group;
+} fx_waiting;
+
 /* Looks at the key's live record (NULL: none) under the lock and fills value, value_len or block,
  * and expiry_ns of `change` (which it finds as after fx_write_run's defaults). FEOX_OK: commit
  * that. */
@@ -23,6 +29,7 @@ struct fx_writing {
     bool durable; /* nobody may see it before it is on stable storage */
     uint64_t now_ns;
     bool created;
+    fx_waiting *later; /* NULL: fx_write_run waits for a durable write; else the caller does */
     fx_committed committed;
     /* A value that was on disk, read back for `decide`; see fx_write_value. */
     fx_block *loaded;
@@ -34,6 +41,10 @@ struct fx_writing {
 /* Runs one write; fills written_out (may be NULL). Every status of the public calls. */
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
                          feox_written *written_out);
+
+/* Waits until some durable writes are on stable storage: one flush for all. If they cannot be,
+ * those that are not are taken back. */
+feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count);
 
 /* For `decide`: the live record's value, in place. False: it must be read from disk first; return
  * FEOX_TRUNCATED, and decide is called again. */

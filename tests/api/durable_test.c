@@ -1,5 +1,5 @@
-/* Durable writes seen from outside: nobody sees one before it is safe, and whoever wants to change its
- * key waits or sees the old value.
+/* Durable writes seen from outside: nobody sees one before it is safe, and whoever wants to change
+ * its key waits or sees the old value.
  */
 #define _GNU_SOURCE
 #include "support/kit.h"
@@ -100,6 +100,39 @@ static void every_call_in_a_durable_store(void **state) {
     kit_expect(k, "j", "{\"n\":1,\"m\":2}");
     kit_expect_bytes(k, "large", 5, large, size - 1);
     free(large);
+}
+
+/* Many at once share flushes; the last pair of a key wins; clear takes everything along. */
+static void many_at_once(void **state) {
+    kit *k = *state;
+    durable_kit(k);
+    enum { MANY = 1000, DISTINCT = 400 };
+    uint32_t *keys = kit_alloc(MANY * 2 * sizeof *keys);
+    feox_pair *pairs = kit_alloc(MANY * sizeof *pairs);
+    feox_status *statuses = kit_alloc(MANY * sizeof *statuses);
+    for (uint32_t i = 0; i < MANY; i++) {
+        keys[2 * i] = i % DISTINCT;
+        keys[2 * i + 1] = i;
+        pairs[i] = (feox_pair){{&keys[2 * i], i == 500 ? 0 : 4}, {&keys[2 * i + 1], 4}};
+    }
+    assert_status(feox_insert_many(k->store, pairs, MANY, statuses), FEOX_ERR_ARGUMENT);
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_status(statuses[i], i == 500 ? FEOX_ERR_ARGUMENT : FEOX_OK);
+    }
+    kit_reopen(k);
+    assert_int_equal(kit_count(k), DISTINCT);
+    for (uint32_t i = 0; i < DISTINCT; i++) {
+        uint32_t value = 0;
+        assert_ok(feox_get_into(k->store, &i, 4, &value, 4, NULL));
+        assert_int_equal(value, i < 200 ? 800 + i : 400 + i);
+    }
+    assert_ok(feox_clear(k->store));
+    assert_int_equal(kit_count(k), 0);
+    kit_reopen(k);
+    assert_int_equal(kit_count(k), 0);
+    free(keys);
+    free(pairs);
+    free(statuses);
 }
 
 /* One durable write among relaxed ones of the same key, in every order. */
@@ -226,6 +259,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(durable_increments_sum),
         KIT_TEST(every_call_in_a_durable_store),
+        KIT_TEST(many_at_once),
         KIT_TEST(durable_and_relaxed_take_turns),
         cmocka_unit_test(what_was_seen_is_there),
     };
