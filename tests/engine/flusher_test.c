@@ -53,6 +53,9 @@ typedef struct world {
     size_t count;
     uint64_t acked; /* the last group that a sync said is durable */
     uint64_t stamp;
+    uint64_t version_max;    /* of all commits ... */
+    uint64_t version_before; /* ... and of those of groups before version_group */
+    uint64_t version_group;
     bool inside; /* the hook runs: the volume is owned by somebody below us on the stack */
 } world;
 
@@ -176,6 +179,15 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
     } while (status == FEOX_END);
     if (status != FEOX_OK) {
         fx_block_release(change.block);
+    }
+    if (status == FEOX_OK) {
+        if (committed.group != w->version_group) {
+            assert_true(committed.group > w->version_group);
+            w->version_before = w->version_max;
+            w->version_group = committed.group;
+        }
+        assert_true(committed.version > w->version_before);
+        w->version_max = committed.version > w->version_max ? committed.version : w->version_max;
     }
     *group_out = committed.group;
     return status;
@@ -363,6 +375,7 @@ static void expect_prefix(world *w) {
     memcpy(w->base_stamps, stamps, sizeof stamps);
     w->count = 0;
     w->acked = 0;
+    w->version_group = 0; /* numbers of groups that are lost come again, versions do not */
 }
 
 /* ---- Tests ---- */
