@@ -62,16 +62,18 @@ static bool is_sparse(const fx_disk_segment *segment) {
            fx_segment_live_bytes(segment) * 2 < (uint64_t)segment->blocks * FX_BLOCK_SIZE;
 }
 
-static bool compaction_due(const fx_flusher *flusher) {
-    if (sparse_bytes(flusher) <= flusher->space.file_blocks * FX_BLOCK_SIZE / 3) {
-        return false;
-    }
+static bool any_sparse(const fx_flusher *flusher) {
     for (size_t i = 0; i < flusher->segments.count; i++) {
         if (is_sparse(flusher->segments.items[i])) {
             return true;
         }
     }
     return false;
+}
+
+static bool compaction_due(const fx_flusher *flusher) {
+    return sparse_bytes(flusher) > flusher->space.file_blocks * FX_BLOCK_SIZE / 3 &&
+           any_sparse(flusher);
 }
 
 bool fx_compactor_must(const fx_flusher *flusher) {
@@ -86,7 +88,8 @@ bool fx_compactor_due(const fx_flusher *flusher) {
 
 bool fx_compactor_can_free(const fx_flusher *flusher) {
     return dead_blocks(flusher) > 0 || flusher->space.waiting != NULL ||
-           flusher->journal.used > 0 || sparse_bytes(flusher) > FX_FILE_GROWTH_MIN;
+           flusher->journal.used > 0 ||
+           (sparse_bytes(flusher) > FX_FILE_GROWTH_MIN && any_sparse(flusher));
 }
 
 /* ---- What to move ---- */

@@ -34,7 +34,8 @@
 
 /* Free blocks that a new file has besides its ring. */
 #define NEW_FILE_SPARE 256u
-/* Versions that a crash may have taken back are not given out again. */
+/* Versions that a crash may have taken back are not given out again: every opening skips this many
+ * and makes that durable. */
 #define COUNTER_GAP ((uint64_t)1 << 32)
 
 typedef struct recovery {
@@ -49,6 +50,7 @@ typedef struct recovery {
     uint64_t group;   /* the highest number seen */
     uint64_t damaged; /* records, or groups */
     bool torn;
+    bool fresh; /* the file was just made */
 } recovery;
 
 /* ---- Making a new file ---- */
@@ -569,7 +571,7 @@ static void set_numbers(recovery *r) {
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         counter = engine->shards[i].counter > counter ? engine->shards[i].counter : counter;
     }
-    counter += r->count > 0 ? COUNTER_GAP : 0;
+    counter += r->fresh ? 0 : COUNTER_GAP;
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         engine->shards[i].counter = counter;
     }
@@ -593,6 +595,20 @@ static feox_status load(recovery *r) {
     return status;
 }
 
+/* The same checkpoint and epoch with the new counter. */
+static feox_status renew_root(recovery *r) {
+    fx_flusher *flusher = r->flusher;
+    fx_superblock root = flusher->root;
+    root.counter = flusher->counter;
+    root.time_ns = flusher->time_ns;
+    int error = fx_compactor_write_root(flusher, &root);
+    if (error != 0) {
+        return fx_error_set(FEOX_ERR_IO, -error, "%s: its header was not written", r->path);
+    }
+    flusher->root = root;
+    return FEOX_OK;
+}
+
 static feox_status open_existing(recovery *r) {
     fx_flusher *flusher = r->flusher;
     feox_status status = load(r);
@@ -600,12 +616,17 @@ static feox_status open_existing(recovery *r) {
         return status;
     }
     set_numbers(r);
-    if (flusher->read_only || (r->count == 0 && r->damaged == 0)) {
+    if (flusher->read_only) {
         return FEOX_OK;
     }
+    if (r->count == 0 && r->damaged == 0) {
+        return renew_root(r);
+    }
     status = fx_compactor_checkpoint(flusher, false);
-    bool can_wait = !r->torn && (status == FEOX_ERR_SPACE || status == FEOX_ERR_MEMORY);
-    return can_wait ? FEOX_OK : status;
+    if (!r->torn && (status == FEOX_ERR_SPACE || status == FEOX_ERR_MEMORY)) {
+        return renew_root(r); /* the journal goes on where it is */
+    }
+    return status;
 }
 
 feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *options) {
@@ -629,6 +650,7 @@ feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *optio
             status = open_existing(&r);
         } else if (flusher->root.journal.count > 0) {
             fx_journal_init(&flusher->journal, flusher->root.journal, 0);
+            r.fresh = true;
             set_numbers(&r);
             status = carve(&r);
         }

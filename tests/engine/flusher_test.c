@@ -22,6 +22,11 @@
 #include "engine/volume.h"
 #include "support/mem_dev.h"
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SLOW 1 /* a sanitizer makes everything an order of magnitude slower */
+#else
+#define SLOW 0
+#endif
 #define KEYS 48
 #define OPS_MAX 4000
 
@@ -48,6 +53,10 @@ typedef struct world {
     size_t count;
     uint64_t acked; /* the last group that a sync said is durable */
     uint64_t stamp;
+    uint64_t version_max;    /* of all commits ... */
+    uint64_t version_before; /* ... and of those of groups before version_group */
+    uint64_t version_group;
+    bool inside; /* the hook runs: the volume is owned by somebody below us on the stack */
 } world;
 
 static uint64_t seed_of(const char *name) {
@@ -104,11 +113,13 @@ static feox_status world_open(world *w) {
 
 static feox_status world_close(world *w) {
     feox_status status = FEOX_OK;
+    w->inside = true; /* nobody commits any more */
     if (w->engine.flusher != NULL) {
         status = fx_flusher_close(w->engine.flusher, ++w->now);
     }
     fx_engine_deinit(&w->engine);
     memset(&w->engine, 0, sizeof w->engine);
+    w->inside = false;
     return status;
 }
 
@@ -129,7 +140,8 @@ static void world_destroy(world *w) {
 
 /* ---- Commits ---- */
 
-static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t *group_out) {
+static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
+                          uint64_t *group_out) {
     static uint8_t value[FX_LARGE_VALUE_MIN * 4];
     uint8_t key[300];
     uint32_t key_len;
@@ -139,12 +151,15 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t *group_o
     fx_change change = {.key = key, .key_len = key_len, .hash = hash, .value = value};
     fx_committed committed = {0};
     if (size != UINT32_MAX) {
-        value_bytes(value, size, w->stamp + 1);
+        value_bytes(value, size, stamp);
         change.value_len = size;
         change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value, size) : NULL;
     }
     feox_status status;
     do {
+        if (size <= FX_INLINE_VALUE_MAX) {
+            value_bytes(value, size, stamp); /* a commit meanwhile has used the buffer */
+        }
         fx_spinlock_lock(&shard->lock);
         fx_record *old = fx_commit_any_locked(shard, hash, key, key_len);
         if (size != UINT32_MAX) {
@@ -155,7 +170,9 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t *group_o
             status = FEOX_NOT_FOUND;
         }
         fx_spinlock_unlock(&shard->lock);
-        if (status == FEOX_END) {
+        if (status == FEOX_END && w->inside) {
+            status = FEOX_ERR_MEMORY; /* this thread cannot wait for itself */
+        } else if (status == FEOX_END) {
             feox_status relieved = fx_commit_relieve(shard);
             status = relieved == FEOX_OK ? FEOX_END : relieved;
         }
@@ -163,17 +180,26 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t *group_o
     if (status != FEOX_OK) {
         fx_block_release(change.block);
     }
+    if (status == FEOX_OK) {
+        if (committed.group != w->version_group) {
+            assert_true(committed.group > w->version_group);
+            w->version_before = w->version_max;
+            w->version_group = committed.group;
+        }
+        assert_true(committed.version > w->version_before);
+        w->version_max = committed.version > w->version_max ? committed.version : w->version_max;
+    }
     *group_out = committed.group;
     return status;
 }
 
 static feox_status world_put(world *w, uint32_t k, uint32_t size) {
     uint64_t group = 0;
-    feox_status status = commit(w, k, size, &group);
+    uint64_t stamp = ++w->stamp;
+    feox_status status = commit(w, k, size, stamp, &group);
     if (status == FEOX_OK) {
         assert_true(w->count < OPS_MAX);
         assert_true(group > 0);
-        uint64_t stamp = ++w->stamp;
         w->history[w->count++] = (op){.key = k, .size = size, .stamp = stamp, .group = group};
         w->sizes[k] = size;
         w->stamps[k] = stamp;
@@ -183,9 +209,10 @@ static feox_status world_put(world *w, uint32_t k, uint32_t size) {
 
 static feox_status world_sync(world *w) {
     uint64_t group = fx_flusher_open_group(w->engine.flusher);
+    uint64_t last = w->count > 0 ? w->history[w->count - 1].group : 0;
     feox_status status = fx_flusher_sync(w->engine.flusher, group, ++w->now);
-    if (status == FEOX_OK && w->count > 0) {
-        w->acked = w->history[w->count - 1].group;
+    if (status == FEOX_OK && last > w->acked) {
+        w->acked = last;
     }
     return status;
 }
@@ -209,6 +236,33 @@ static uint32_t random_size(world *w) {
     default:
         return (uint32_t)fx_rng_below(&w->rng, 400);
     }
+}
+
+/* Commits that fall into the middle of a flush or a checkpoint. */
+static void commit_meanwhile(void *context) {
+    world *w = context;
+    if (w->inside || w->engine.flusher == NULL || w->count + 8 > OPS_MAX ||
+        fx_rng_below(&w->rng, 3) != 0) {
+        return;
+    }
+    w->inside = true;
+    for (uint64_t n = fx_rng_below(&w->rng, 4); n > 0; n--) {
+        uint32_t k = (uint32_t)fx_rng_below(&w->rng, KEYS);
+        (void)world_put(w, k, fx_rng_below(&w->rng, 3) == 0 ? UINT32_MAX : 50 + k);
+    }
+    w->inside = false;
+}
+
+/* The ring's end comes soon. */
+static void move_ring(world *w) {
+    fx_flusher *flusher = w->engine.flusher;
+    fx_flusher_enter(flusher);
+    assert_int_equal(fx_compactor_checkpoint(flusher, false), FEOX_OK);
+    assert_int_equal(flusher->journal.used, 0);
+    flusher->journal.next = flusher->journal.extent.count - 1 - fx_rng_below(&w->rng, 40);
+    flusher->journal.head = flusher->journal.next;
+    assert_int_equal(fx_compactor_checkpoint(flusher, false), FEOX_OK);
+    fx_flusher_leave(flusher);
 }
 
 /* A random step; false: the device is gone. */
@@ -321,6 +375,7 @@ static void expect_prefix(world *w) {
     memcpy(w->base_stamps, stamps, sizeof stamps);
     w->count = 0;
     w->acked = 0;
+    w->version_group = 0; /* numbers of groups that are lost come again, versions do not */
 }
 
 /* ---- Tests ---- */
@@ -328,11 +383,17 @@ static void expect_prefix(world *w) {
 static void test_crashes(void **state) {
     (void)state;
     uint64_t seed = seed_of("crashes");
-    unsigned rounds = getenv("FEOX_ROUNDS") != NULL ? (unsigned)atoi(getenv("FEOX_ROUNDS")) : 12;
+    unsigned rounds = getenv("FEOX_ROUNDS") != NULL ? (unsigned)atoi(getenv("FEOX_ROUNDS"))
+                      : SLOW                        ? 4
+                                                    : 12;
     for (unsigned round = 0; round < rounds; round++) {
         world *w = world_create(seed + round);
         assert_int_equal(world_open(w), FEOX_OK);
+        mem_dev_set_hook(w->dev, round % 2 == 0 ? commit_meanwhile : NULL, w);
         for (unsigned crash = 0; crash < 6; crash++) {
+            if (fx_rng_below(&w->rng, 2) == 0) {
+                move_ring(w);
+            }
             mem_dev_cut_after(w->dev, 1 + fx_rng_below(&w->rng, crash % 2 == 0 ? 30 : 200));
             for (unsigned i = 0; i < 1500 && world_step(w); i++) {
             }
@@ -348,6 +409,7 @@ static void test_crashes(void **state) {
             expect_prefix(w);
             expect_sound(w);
         }
+        mem_dev_set_hook(w->dev, NULL, NULL);
         assert_int_equal(world_close(w), FEOX_OK);
         assert_int_equal(world_open(w), FEOX_OK);
         assert_true(state_is(w, w->sizes, w->stamps));
@@ -389,7 +451,8 @@ static void test_steady(void **state) {
     world *w = world_create(seed_of("steady"));
     uint64_t largest = 0;
     assert_int_equal(world_open(w), FEOX_OK);
-    for (unsigned round = 0; round < 12; round++) {
+    mem_dev_set_hook(w->dev, commit_meanwhile, w);
+    for (unsigned round = 0; round < (SLOW ? 4 : 12); round++) {
         w->count = 0;
         for (unsigned i = 0; i < 1500; i++) {
             assert_true(world_step(w));
@@ -403,7 +466,7 @@ static void test_steady(void **state) {
         largest = mem_dev_size(w->dev) > largest ? mem_dev_size(w->dev) : largest;
     }
     print_message("the file had up to %llu bytes\n", (unsigned long long)largest);
-    assert_true(largest <= 28u << 20); /* more than 100 MB were written */
+    assert_true(largest <= 28u << 20); /* far more was written */
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -412,7 +475,7 @@ static void test_steady(void **state) {
 static void test_device_failure(void **state) {
     (void)state;
     uint64_t seed = seed_of("device_failure");
-    for (uint64_t n = 1; n < 25; n++) {
+    for (uint64_t n = 1; n < 25; n += SLOW ? 3 : 1) {
         world *w = world_create(seed);
         assert_int_equal(world_open(w), FEOX_OK);
         assert_int_equal(world_put(w, 0, 100), FEOX_OK);
@@ -536,6 +599,9 @@ static void test_flips(void **state) {
         assert_true(world_step(w));
     }
     assert_int_equal(world_sync(w), FEOX_OK);
+    /* The last group alone may be taken for torn, without a word: it is in the ring. */
+    assert_int_equal(world_put(w, 0, 10), FEOX_OK);
+    assert_int_equal(world_sync(w), FEOX_OK);
     uint64_t places[64][2]; /* of segments: position, length */
     const fx_segments *segments = &w->engine.flusher->segments;
     size_t count = segments->count < 64 ? segments->count : 64;
@@ -576,7 +642,7 @@ static void test_flips(void **state) {
             feox_statistics stats;
             feox_statistics_init(&stats);
             fx_flusher_stats(w->engine.flusher, w->now, &stats);
-            /* The last group may count as torn; whatever else is missing is reported. */
+            /* Whatever else is missing is reported. */
             assert_true(wrong == 0 || stats.corrupt_records > 0 || at < 8192 + (4u << 20));
         }
         (void)world_close(w);

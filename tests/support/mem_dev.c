@@ -38,6 +38,8 @@ struct mem_dev {
     int fail_error;
     int dead; /* every operation fails with this */
     uint64_t size_max;
+    void (*hook)(void *context);
+    void *hook_context;
 };
 
 typedef struct mem_queue {
@@ -154,6 +156,9 @@ static void make_safe(mem_dev *dev) {
 static void door_submit(fx_dev_queue *base, fx_dev_op *op) {
     mem_queue *queue = (mem_queue *)(void *)base;
     mem_dev *dev = dev_of(base->dev);
+    if (dev->hook != NULL && op->kind == FX_DEV_WRITE) {
+        dev->hook(dev->hook_context);
+    }
     bool good = goes_on(dev);
     op->result = good ? 0 : -dev->dead;
     if (op->kind == FX_DEV_WRITE) {
@@ -261,6 +266,8 @@ mem_dev *mem_dev_crash(mem_dev *dev) {
     }
     mem_dev *next = mem_dev_create_from(dev->safe.bytes, dev->safe.size, fx_rng_next(&dev->rng));
     next->size_max = dev->size_max;
+    next->hook = dev->hook;
+    next->hook_context = dev->hook_context;
     mem_dev_destroy(dev);
     return next;
 }
@@ -272,6 +279,11 @@ void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error) {
 
 void mem_dev_set_capacity(mem_dev *dev, uint64_t capacity) {
     dev->size_max = capacity;
+}
+
+void mem_dev_set_hook(mem_dev *dev, void (*hook)(void *context), void *context) {
+    dev->hook = hook;
+    dev->hook_context = context;
 }
 
 uint8_t *mem_dev_bytes(mem_dev *dev) {

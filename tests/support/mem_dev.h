@@ -27,6 +27,10 @@ void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error);
 /* Growing beyond so many bytes is -ENOSPC. 0: no limit. */
 void mem_dev_set_capacity(mem_dev *dev, uint64_t capacity);
 
+/* Called at every write, before it happens: what other threads might do just then. NULL: no more.
+ */
+void mem_dev_set_hook(mem_dev *dev, void (*hook)(void *context), void *context);
+
 uint8_t *mem_dev_bytes(mem_dev *dev);
 size_t mem_dev_size(const mem_dev *dev);
 /* Writes, syncs, grows and shrinks so far. */
