@@ -173,7 +173,8 @@ FEOX_API feox_status feox_close(feox_store *store);
                                  or FEOX_NOT_FOUND if there is no key */
 #define FEOX_KEEP_TTL 0x08u   /* an insert leaves the remaining time to live as it is */
 #define FEOX_CLEAR_TTL 0x10u  /* a CAS, increment, patch or merge removes the time to live */
-#define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode */
+#define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode;
+                                 nobody sees it before */
 
 typedef struct feox_write {
     size_t struct_size;
