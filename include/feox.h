@@ -173,7 +173,10 @@ FEOX_API feox_status feox_close(feox_store *store);
                                  or FEOX_NOT_FOUND if there is no key */
 #define FEOX_KEEP_TTL 0x08u   /* an insert leaves the remaining time to live as it is */
 #define FEOX_CLEAR_TTL 0x10u  /* a CAS, increment, patch or merge removes the time to live */
-#define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode */
+#define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode.
+                                 FEOX_ERR_IO, _SPACE or _MEMORY may then also mean that the write is
+                                 done and visible, and only not known to be on storage: the same in
+                                 FEOX_DURABILITY_DURABLE */
 
 typedef struct feox_write {
     size_t struct_size;
@@ -215,7 +218,8 @@ FEOX_API feox_status feox_delete(feox_store *store, const void *key, size_t key_
 FEOX_API feox_status feox_delete_with(feox_store *store, const void *key, size_t key_len,
                                       const feox_write *write, feox_written *written_out);
 
-/* Removes every key that exists when the call begins; not atomic against concurrent writers. */
+/* Removes every key that exists when the call begins; not atomic against concurrent writers. A
+ * failure may leave a part of the keys removed. */
 FEOX_API feox_status feox_clear(feox_store *store);
 
 /* ---- Reading -------------------------------------------------------------------------------- */
