@@ -174,7 +174,8 @@ FEOX_API feox_status feox_close(feox_store *store);
 #define FEOX_KEEP_TTL 0x08u   /* an insert leaves the remaining time to live as it is */
 #define FEOX_CLEAR_TTL 0x10u  /* a CAS, increment, patch or merge removes the time to live */
 #define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode;
-                                 nobody sees it before */
+                                 nobody sees it before. After FEOX_ERR_IO it is not seen, and may
+                                 be there or not when the file is opened again */
 
 typedef struct feox_write {
     size_t struct_size;
@@ -216,7 +217,8 @@ FEOX_API feox_status feox_delete(feox_store *store, const void *key, size_t key_
 FEOX_API feox_status feox_delete_with(feox_store *store, const void *key, size_t key_len,
                                       const feox_write *write, feox_written *written_out);
 
-/* Removes every key that exists when the call begins; not atomic against concurrent writers. */
+/* Removes every key that exists when the call begins; not atomic against concurrent writers. A
+ * failure may leave a part of the keys removed. */
 FEOX_API feox_status feox_clear(feox_store *store);
 
 /* ---- Reading -------------------------------------------------------------------------------- */

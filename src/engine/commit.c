@@ -22,6 +22,8 @@
 #define MEMORY_SLACK_MAX ((uint64_t)1 << 20)
 /* Blocks wait for readers; look after them every so many. */
 #define LIMBO_PATIENCE 64u
+/* ... or at once if they are this large: replaced values must not pile up past the memory limit. */
+#define LIMBO_LARGE_BLOCK (16u << 10)
 
 static uint32_t prefix_size(const fx_engine *engine) {
     return engine->persistent ? 8u : 0u;
@@ -60,8 +62,9 @@ static void block_retire(fx_shard *shard, fx_block *block) {
         return;
     }
     fx_epoch *epoch = &shard->engine->epoch;
+    bool is_large = block->size >= LIMBO_LARGE_BLOCK;
     fx_limbo_add_block(&shard->limbo, block, fx_epoch_stamp(epoch));
-    if (shard->limbo.count % LIMBO_PATIENCE == 0) {
+    if (is_large || shard->limbo.count % LIMBO_PATIENCE == 0) {
         fx_limbo_reclaim(&shard->limbo, &shard->slab, shard->engine->persistent,
                          fx_epoch_safe(epoch), 2 * LIMBO_PATIENCE);
     }

@@ -50,6 +50,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
     fx_slab_pool_init(&engine->pool);
     fx_epoch_init(&engine->epoch);
     if (!fx_mutex_init(&engine->merge_lock)) {
+        engine->shard_count = 0;
         return FEOX_ERR_MEMORY;
     }
     if (!fx_random_bytes(&engine->hash_key, sizeof engine->hash_key)) {
@@ -111,6 +112,8 @@ void fx_engine_deinit(fx_engine *engine) {
     fx_mem_unmap(engine->merge_unlinked, fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096));
     fx_slab_pool_deinit(&engine->pool);
     fx_mutex_deinit(&engine->merge_lock);
+    /* Once is enough: whoever cleans up behind a failed init sees that nothing is there. */
+    memset(engine, 0, sizeof *engine);
 }
 
 uint64_t fx_engine_memory(const fx_engine *engine) {

@@ -128,19 +128,23 @@ static bool is_behind(const feox_cursor *c, const uint8_t *key, size_t key_len) 
 
 /* ---- Windows ---- */
 
-/* Back to where the walk begins. */
-static feox_status rewind_cursor(feox_cursor *c) {
-    const bound *from = is_reverse(c) ? &c->high : &c->low;
-    c->count = c->next = 0;
-    c->handed_out = 0;
-    c->at_end = false;
+/* The walk goes on at `from` (key NULL: at the range's end). False: no memory, nothing changed. */
+static bool restart_at(feox_cursor *c, const bound *from) {
     if (from->key == NULL) {
         fx_mem_free(c->position.key);
         c->position = (bound){0};
-        return FEOX_OK;
+    } else if (!bound_set(&c->position, from->key, from->key_len, from->exclusive)) {
+        return false;
     }
-    return bound_set(&c->position, from->key, from->key_len, from->exclusive) ? FEOX_OK
-                                                                             : FEOX_ERR_MEMORY;
+    c->count = c->next = 0;
+    c->handed_out = 0;
+    c->at_end = false;
+    return true;
+}
+
+/* Where the walk begins. */
+static const bound *walk_start(const feox_cursor *c) {
+    return is_reverse(c) ? &c->high : &c->low;
 }
 
 /* Copies the next keys. FEOX_END: there are none. */
@@ -186,8 +190,9 @@ static feox_status fill_window(feox_cursor *c) {
             status = FEOX_ERR_MEMORY;
         }
     }
-    if (status != FEOX_OK) {
+    if (status != FEOX_OK) { /* the position is the old one: the window can be read again */
         c->count = 0;
+        c->at_end = false;
     }
     return status != FEOX_OK ? status : c->count > 0 ? FEOX_OK : FEOX_END;
 }
@@ -306,7 +311,7 @@ static feox_status open_cursor(feox_store *store, const feox_range *range, feox_
               (known.end_len == 0 || bound_set(&c->high, known.end, known.end_len,
                                                (known.flags & FEOX_END_EXCLUSIVE) != 0)) &&
               bounds_fold_prefix(c, known.prefix, known.prefix_len) &&
-              rewind_cursor(c) == FEOX_OK;
+              restart_at(c, walk_start(c));
     if (!ok) {
         feox_cursor_close(c);
         return FEOX_ERR_MEMORY;
@@ -347,18 +352,13 @@ feox_status feox_cursor_seek(feox_cursor *cursor, const void *key, size_t key_le
     if (status != FEOX_OK) {
         return status;
     }
-    status = rewind_cursor(cursor);
-    if (status != FEOX_OK || key_len == 0) {
-        return fx_report(status);
-    }
     /* Only forward into the range; a key before it means its beginning. */
-    const bound *from = &cursor->position;
-    int order = from->key == NULL ? -1 : bound_compare(from, key, key_len);
-    order = from->key != NULL && is_reverse(cursor) ? -order : order;
-    if (order < 0 && !bound_set(&cursor->position, key, key_len, false)) {
-        return fx_report(FEOX_ERR_MEMORY);
-    }
-    return FEOX_OK;
+    const bound *start = walk_start(cursor);
+    int order = start->key == NULL || key_len == 0 ? -1 : bound_compare(start, key, key_len);
+    order = start->key != NULL && is_reverse(cursor) ? -order : order;
+    const bound wanted = {(uint8_t *)(uintptr_t)key, key_len, false};
+    bool inside = key_len > 0 && (start->key == NULL || order < 0);
+    return restart_at(cursor, inside ? &wanted : start) ? FEOX_OK : fx_report(FEOX_ERR_MEMORY);
 }
 
 void feox_cursor_close(feox_cursor *cursor) {
