@@ -136,8 +136,9 @@ typedef struct feox_options {
     uint32_t sweep_interval_ms; /* how often expired keys are collected; default 1000 */
     uint32_t reserved;
     uint64_t memory_limit;     /* bytes of memory for keys, values and indexes; default: no limit.
-                                  A file store drops values that are on disk and reads them back; a
-                                  memory-only store refuses writes with FEOX_ERR_MEMORY */
+                                  A file store drops values that are on disk and reads them back;
+                                  a write for which that makes no room, and one in a memory-only
+                                  store, is refused with FEOX_ERR_MEMORY */
     uint64_t file_size_initial; /* bytes to reserve for a new file; default small. Files grow */
     uint64_t file_size_limit;  /* bytes the file may grow to; default: no limit */
     uint64_t value_size_limit; /* longest value accepted, bytes; default 64 MiB, at most 1 GiB */
@@ -183,7 +184,8 @@ typedef struct feox_write {
     uint32_t reserved;
     uint64_t timestamp; /* 0: the store's own clock, never stale. Otherwise the caller's
                            last-writer-wins stamp: FEOX_STALE unless it is above the stored one */
-    uint64_t ttl_ms;    /* time to live from now; 0: none given. Not together with KEEP or CLEAR */
+    uint64_t ttl_ms;    /* time to live from now; 0: none given. Not together with KEEP or CLEAR.
+                           More than about 500 years is shortened to that */
     uint64_t version;   /* for FEOX_IF_VERSION */
 } feox_write;
 

@@ -94,12 +94,13 @@ static int unknown_option(const fx_cli_args *args, const char *word) {
     names[count] = NULL;
     const char *nearest = fx_cli_args_nearest(word + 2, names);
     if (nearest != NULL) {
-        return fx_cli_usage("%s: unknown option %s; did you mean --%s?", args->command->name, word,
-                            nearest);
+        return fx_cli_usage("%s: unknown option %.200s; did you mean --%s?", args->command->name,
+                            word, nearest);
     }
-    return fx_cli_usage("%s: unknown option %s; a word that begins with -- can follow \"--\"; see "
-                        "feox help %s",
-                        args->command->name, word, args->command->name);
+    return fx_cli_usage(
+        "%s: unknown option %.200s; a word that begins with -- can follow \"--\"; see "
+        "feox help %s",
+        args->command->name, word, args->command->name);
 }
 
 /* Takes the option in words[*at], and its operand in the same word or in the next one. */
@@ -127,8 +128,8 @@ static int parse_option(fx_cli_args *args, int count, char **words, int *at) {
     }
     args->text[found] = equals != NULL ? equals + 1 : words[++*at];
     if (row->takes == '#' && !fx_cli_parse_number(args->text[found], &args->number[found])) {
-        return fx_cli_usage("--%s: %s is not a number from 0 to 18446744073709551615", row->name,
-                            args->text[found]);
+        return fx_cli_usage("--%s: %.200s is not a number from 0 to 18446744073709551615",
+                            row->name, args->text[found]);
     }
     return 0;
 }
@@ -156,10 +157,11 @@ int fx_cli_args_parse(fx_cli_args *args, int count, char **words) {
     }
     if (args->operand_count < command->operands_min ||
         (command->operands_max >= 0 && args->operand_count > command->operands_max)) {
+        bool none = command->operands_max == 0;
+        bool more = args->operand_count > command->operands_min;
         return fx_cli_usage("%s takes %s%s; see feox help %s", command->name,
-                            command->operands[0] == '\0' ? "no arguments" : command->operands,
-                            args->operand_count < command->operands_min ? "" : ", nothing more",
-                            command->name);
+                            none ? "no arguments" : command->operands,
+                            more && !none ? ", nothing more" : "", command->name);
     }
     if (FX_CLI_HAS(args, HEX_KEY) && FX_CLI_HAS(args, ESCAPED_KEY)) {
         return fx_cli_usage("--hex-key and --escaped-key exclude each other");
@@ -183,7 +185,7 @@ int fx_cli_args_bound(const fx_cli_args *args, const char *word, fx_cli_buffer *
         return fx_cli_no_memory();
     }
     if (decoded == FX_CLI_DECODE_BAD) {
-        return fx_cli_usage("%s is not %s", word,
+        return fx_cli_usage("%.200s is not %s", word,
                             FX_CLI_HAS(args, HEX_KEY) ? "hexadecimal" : "escaped as scan does");
     }
     return 0;
@@ -215,7 +217,7 @@ int fx_cli_args_value(const fx_cli_args *args, const char *word, fx_cli_buffer *
         return fx_cli_no_memory();
     case FX_CLI_DECODE_BAD:
     default:
-        return fx_cli_usage("%s is not hexadecimal", word);
+        return fx_cli_usage("%.200s is not hexadecimal", word);
     }
 }
 
@@ -289,7 +291,7 @@ int fx_cli_store_open(const fx_cli_args *args, fx_cli_mode mode, feox_store **st
         status = feox_open(args->file, &options, store_out);
     }
     if (status == FEOX_NOT_FOUND) {
-        return fx_cli_fail("%s: there is no such file; %s", args->file,
+        return fx_cli_fail("%.800s: there is no such file; %s", args->file,
                            "set, incr and import make one");
     }
     return fx_cli_status(status, args->file, strlen(args->file));

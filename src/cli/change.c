@@ -94,7 +94,7 @@ static int run_expire(const fx_cli_args *args, uint64_t ttl_ms) {
 int fx_cli_run_expire(const fx_cli_args *args) {
     uint64_t ttl_ms = 0;
     if (!fx_cli_parse_number(args->operands[1], &ttl_ms)) {
-        return fx_cli_usage("%s is not a number of milliseconds", args->operands[1]);
+        return fx_cli_usage("%.200s is not a number of milliseconds", args->operands[1]);
     }
     return run_expire(args, ttl_ms);
 }

@@ -53,7 +53,11 @@ int fx_cli_import_put(fx_cli_import *import, const void *value, size_t value_len
     } else if (status != FEOX_OK) {
         char text[256];
         size_t size = 0;
-        const char *parts[] = {feox_status_text(status), feox_last_error()};
+        const char *detail = feox_last_error();
+        const char *parts[] = {feox_status_text(status), detail};
+        if (strcmp(detail, parts[0]) == 0) {
+            parts[1] = ""; /* says what the line says already */
+        }
         /* The detail of the failure is copied: the next call may replace it. */
         for (int i = 0; i < 2; i++) {
             const char *from = parts[i];
@@ -86,8 +90,8 @@ static int field_option(const fx_cli_args *args, fx_cli_option option, const cha
     }
     *field_out = 0;
     if (!FX_CLI_HAS(args, HEADER)) {
-        return fx_cli_usage("--%s %s: a name needs --header; else it is the field's number", name,
-                            text);
+        return fx_cli_usage("--%s %.200s: a name needs --header; else it is the field's number",
+                            name, text);
     }
     return 0;
 }
@@ -116,6 +120,10 @@ static int check_options(fx_cli_import *import, const import_format *format) {
         if (format->read == fx_cli_import_jsonl && needed && !FX_CLI_HAS(args, KEY)) {
             return fx_cli_usage("--format jsonl needs --key with the name of a member");
         }
+        const char *path = FX_CLI_HAS(args, PATH) ? args->text[FX_CLI_PATH] : "";
+        if (path[0] != '\0' && path[0] != '/') {
+            return fx_cli_usage("--path %.200s: a JSON Pointer is empty or begins with /", path);
+        }
         return 0;
     }
     int status = 0;
@@ -138,7 +146,7 @@ static int find_format(const fx_cli_args *args, const import_format **format_out
             return 0;
         }
     }
-    return fx_cli_usage("--format %s: it is export, delimited, csv, jsonl or json", name);
+    return fx_cli_usage("--format %.200s: it is export, delimited, csv, jsonl or json", name);
 }
 
 static int import_records(fx_cli_import *import, const import_format *format) {

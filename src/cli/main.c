@@ -114,9 +114,9 @@ static int unknown_command(const char *name) {
     names[COMMANDS] = NULL;
     const char *nearest = fx_cli_args_nearest(name, names);
     if (nearest != NULL) {
-        return fx_cli_usage("unknown command %s; did you mean %s?", name, nearest);
+        return fx_cli_usage("unknown command %.200s; did you mean %s?", name, nearest);
     }
-    return fx_cli_usage("unknown command %s; see feox --help", name);
+    return fx_cli_usage("unknown command %.200s; see feox --help", name);
 }
 
 static void print_overview(void) {
@@ -149,7 +149,7 @@ static void print_overview(void) {
 static void print_help(const fx_cli_command *command) {
     fx_cli_out_text("Usage: feox FILE ");
     fx_cli_out_text(command->name);
-    fx_cli_out_text(" [OPTIONS] ");
+    fx_cli_out_text(command->operands[0] != '\0' ? " [OPTIONS] " : " [OPTIONS]");
     fx_cli_out_text(command->operands);
     fx_cli_out_text("\n\n");
     fx_cli_out_text(command->summary);
@@ -190,7 +190,8 @@ static int run(int count, char **words) {
         return FX_CLI_DONE;
     }
     if (count == 2) {
-        return fx_cli_usage("a command is needed behind the file %s; see feox --help", words[1]);
+        return fx_cli_usage("a command is needed behind the file %.200s; see feox --help",
+                            words[1]);
     }
     /* "feox help set" asks for help; a file of that name is reached as ./help. */
     if (strcmp(words[1], "help") == 0) {

@@ -5,6 +5,7 @@
 #include "cli/out.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,7 +20,18 @@ static size_t out_size;
 static int out_errno;
 static bool line_printed;
 
+/* A stream that was closed by whoever started the command is filled with one that fails, so that
+ * no descriptor opened later gets its number and what was meant for it. */
+static void fill_closed_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
 void fx_cli_out_init(void) {
+    fill_closed_streams();
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -211,7 +223,9 @@ static void print_line(const char *format, va_list list) {
     line_printed = true;
     (void)vsnprintf(line + start, sizeof line - start, format, list);
     for (size_t i = 0; line[i] != '\0'; i++) {
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) {
+        unsigned char next = (unsigned char)line[i + 1];
+        bool c1_control = (unsigned char)line[i] == 0xc2 && next >= 0x80 && next < 0xa0;
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f || c1_control) {
             line[i] = '?';
         }
     }
@@ -262,8 +276,8 @@ int fx_cli_status(feox_status status, const void *subject, size_t subject_len) {
     if (status > 0) {
         return fx_cli_outcome("%s: %s", name, feox_status_text(status));
     }
-    /* For some failures the detail is the path alone, which the line begins with already. */
-    if (*detail == '\0' ||
+    /* For some failures the detail is what the line says already: the path, or the status. */
+    if (*detail == '\0' || strcmp(detail, feox_status_text(status)) == 0 ||
         (strlen(detail) == subject_len && memcmp(detail, subject, subject_len) == 0)) {
         return fx_cli_fail("%s: %s", name, feox_status_text(status));
     }

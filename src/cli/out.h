@@ -42,7 +42,8 @@ int fx_cli_no_memory(void);
 /* The same for what a library call on `subject` (a key or a file) returned; 0 for FEOX_OK. */
 int fx_cli_status(feox_status status, const void *subject, size_t subject_len);
 
-/* Ignores SIGPIPE, so that a vanished reader cannot end the process before the store is closed. */
+/* Call it first. Ignores SIGPIPE, so that a vanished reader cannot end the process before the store
+ * is closed, and sees to it that no file is opened in the place of a closed standard stream. */
 void fx_cli_out_init(void);
 
 #endif

@@ -212,7 +212,7 @@ int fx_cli_run_incr(const fx_cli_args *args) {
     int64_t value = 0;
     int status = fx_cli_args_write(args, &write);
     if (status == 0 && args->operand_count > 1 && !fx_cli_parse_signed(args->operands[1], &delta)) {
-        status = fx_cli_usage("%s is not a whole number of 64 bits", args->operands[1]);
+        status = fx_cli_usage("%.200s is not a whole number of 64 bits", args->operands[1]);
     }
     if (status == 0) {
         status = fx_cli_args_key(args, args->operands[0], &key);

@@ -304,6 +304,11 @@ static void usage(void **state) {
     expect_words(USAGE, "", "did you mean --limit?", "x.feox", "scan", "--limti");
     expect_words(USAGE, "", "unknown option --ttl-ms", "x.feox", "get", "--ttl-ms");
     expect_words(USAGE, "", "takes KEY", "x.feox", "get", NULL);
+    expect_words(USAGE, "", "stat takes no arguments; see", "x.feox", "stat", "more");
+    char number[2000] = "--limit=";
+    memset(number + 8, '9', sizeof number - 9);
+    number[sizeof number - 1] = '\0';
+    expect_words(USAGE, "", "is not a number", "x.feox", "scan", number);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         expect_words(OK, "Usage: feox FILE ", "", "help", names[i], NULL);
         expect_words(OK, "Options:", "", "x.feox", names[i], "--help");
@@ -313,6 +318,10 @@ static void usage(void **state) {
     fresh();
     command_expect(OK, "", "set", "--", "--key", "--value", NULL);
     command_expect(OK, "--value", "get", "--", "--key", NULL);
+    command_expect(USAGE, "", "import", "-", "--format", "json", "--path", "list", NULL);
+    command_expect(OK, "", "set", "text", "no counter", NULL);
+    expect_words(FAILED, "", "text: the value is not an 8-byte counter\n", "s.feox", "incr",
+                 "text");
 }
 
 /* A byte of a value is changed in the file: the check says so, the other keys are there. */

@@ -175,7 +175,7 @@ static void json(void **state) {
                          "/list", NULL);
     command_expect_error(FAILED, "in:4: the document has no member", "import", "in", "--format",
                          "json", "--path", "/list", "--key", "n", NULL);
-    command_expect_error(FAILED, "a JSON Pointer is empty or begins with /", "import", "in",
+    command_expect_error(USAGE, "a JSON Pointer is empty or begins with /", "import", "in",
                          "--format", "json", "--path", "list", NULL);
     input("{\"list\":[\n1,\n]}");
     command_expect_error(FAILED, "in:3: a JSON value is expected", "import", "in", "--format",
