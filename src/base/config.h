@@ -23,6 +23,8 @@
 
 /* Memory: values up to this size live in their record, longer ones in a block. */
 #define FX_INLINE_VALUE_MAX 2048u
+/* A hint above this is taken for this: the index that it asks for is touched at once. */
+#define FX_EXPECTED_KEYS_MAX ((uint64_t)1 << 26)
 #define FX_SHARDS_MIN 16u
 #define FX_SHARDS_MAX 256u
 

@@ -112,6 +112,9 @@ feox_status fx_options_read(const feox_options *given, feox_options *out) {
     if (out->file_size_limit != 0 && out->file_size_initial > out->file_size_limit) {
         return bad_option("file_size_initial");
     }
+    if (out->expected_keys > FX_EXPECTED_KEYS_MAX) {
+        out->expected_keys = FX_EXPECTED_KEYS_MAX;
+    }
     if (out->flush_interval_ms == 0) {
         out->flush_interval_ms = FX_FLUSH_INTERVAL_MS;
     }

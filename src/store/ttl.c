@@ -35,6 +35,7 @@ feox_status feox_ttl(feox_store *store, const void *key, size_t key_len, int64_t
     }
     if (status == FEOX_OK) {
         *ttl_ms_out = fx_ttl_left_ms(&store->engine, fetched.expiry_ns);
+        status = *ttl_ms_out == 0 ? FEOX_NOT_FOUND : FEOX_OK; /* just now */
     }
     return status;
 }
