@@ -536,6 +536,9 @@ static void test_flips(void **state) {
         assert_true(world_step(w));
     }
     assert_int_equal(world_sync(w), FEOX_OK);
+    /* Damage to the last group is a torn tail: let it be one that lies in the ring. */
+    assert_int_equal(world_put(w, 0, 100), FEOX_OK);
+    assert_int_equal(world_sync(w), FEOX_OK);
     uint64_t places[64][2]; /* of segments: position, length */
     const fx_segments *segments = &w->engine.flusher->segments;
     size_t count = segments->count < 64 ? segments->count : 64;
