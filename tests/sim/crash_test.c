@@ -369,7 +369,7 @@ static void test_power_cuts(void **state) {
         for (uint64_t n = 1; cut_at(seed + round, n, 0, &second); n++) {
             cases++;
             uint64_t m = is_long() ? 1 : 1 + (n + round) % 5;
-            uint64_t last = is_long() ? 12 : m;
+            uint64_t last = is_long() ? 12 : n % 2 == 0 ? m : 0;
             for (; m <= last; m++) {
                 (void)cut_at(seed + round, n, m, &second);
                 cases++;
