@@ -310,7 +310,7 @@ feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
     status = prepare(flusher, &w, compact);
     if (status != FEOX_OK) {
         undo(flusher, &w);
-        feox_status sticky = fx_volume_status(flusher);
+        feox_status sticky = fx_volume_note_growth(flusher);
         status = sticky != FEOX_OK ? sticky : status;
     } else {
         int error = fx_staging_sync(&flusher->staging);

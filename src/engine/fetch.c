@@ -27,9 +27,9 @@ static void fill_out(fx_fetched *out, const fx_record_view *view) {
 static fx_block *acquire_block(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                                fx_record_view *view_out, bool *found_out) {
     fx_pin pin = fx_epoch_pin(&engine->epoch);
-    *found_out = fx_table_read(&engine->shards[hash >> engine->shard_shift].table, hash,
-                               engine->persistent, engine->mark_reads, key, key_len, NULL, 0,
-                               view_out);
+    *found_out =
+        fx_table_read(&engine->shards[hash >> engine->shard_shift].table, hash, engine->persistent,
+                      engine->mark_reads, key, key_len, NULL, 0, view_out);
     fx_block *block = *found_out && view_out->in_block ? view_out->block : NULL;
     if (block != NULL) {
         fx_block_acquire(block);
@@ -63,15 +63,16 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
         return FEOX_MISMATCH; /* it is just being changed */
     }
     fx_block *block = NULL;
-    feox_status status = fx_flusher_read(engine->flusher, view->location, key, key_len,
-                                         view->version, &block);
+    feox_status status =
+        fx_flusher_read(engine->flusher, view->location, key, key_len, view->version, &block);
     if (status == FEOX_OK) {
         restore(engine, hash, key, key_len, view->version, block);
         fill_out(out, view);
         out->block = block;
         return FEOX_OK;
     }
-    if (status != FEOX_ERR_CORRUPT && status != FEOX_MISMATCH) {
+    /* An error of the device, too, may be that of a place which was cut off the file meanwhile. */
+    if (status != FEOX_ERR_CORRUPT && status != FEOX_MISMATCH && status != FEOX_ERR_IO) {
         return status;
     }
     /* Moved meanwhile, or really damaged? */
@@ -80,6 +81,9 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
                                false, key, key_len, NULL, 0, &again);
     if (found && again.version == view->version && again.location == view->location &&
         again.in_block && again.block == NULL) {
+        if (status == FEOX_ERR_IO) {
+            return status;
+        }
         fx_add_relaxed(&engine->corrupt_reads, (uint64_t)1);
         return FEOX_ERR_CORRUPT;
     }

@@ -221,7 +221,7 @@ static feox_status make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_n
         fx_space_reclaim(&flusher->space, true);
         status = ensure(flusher, bytes);
     }
-    feox_status sticky = fx_volume_status(flusher);
+    feox_status sticky = fx_volume_note_growth(flusher);
     fx_volume_publish(flusher);
     return sticky != FEOX_OK ? sticky : status;
 }

@@ -539,7 +539,7 @@ feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
         (void)uncut(flusher);
         fx_add_relaxed(&flusher->drawn, p.drawn);
         fx_volume_publish(flusher);
-        feox_status sticky = fx_volume_status(flusher);
+        feox_status sticky = fx_volume_note_growth(flusher);
         return sticky != FEOX_OK ? sticky : status;
     }
     status = write_group(flusher, &p, flusher->time_ns);

@@ -166,10 +166,10 @@ static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const 
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment) {
     const uint8_t *bytes;
     feox_status status = read_segment(flusher, mover, segment, &bytes);
-    if (status != FEOX_OK) {
+    if (status != FEOX_OK && (status != FEOX_ERR_IO || segment->blocks == 0)) {
         return status;
     }
-    if (segment->blocks > 0 && !is_sound(flusher, segment, bytes)) {
+    if (status != FEOX_OK || (segment->blocks > 0 && !is_sound(flusher, segment, bytes))) {
         segment->moving = false;
         return FEOX_OK;
     }

@@ -33,8 +33,8 @@ typedef struct fx_mover {
     uint64_t lost; /* live records that are damaged */
 } fx_mover;
 
-/* Copies the live records of `segment`. A packed one with a record that cannot be told is left
- * alone: it no longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
+/* Copies the live records of `segment`. A packed one that cannot be read, or with a record that
+ * cannot be told, is left alone: it no longer is `moving`. FEOX_ERR_SPACE, _MEMORY, _IO. */
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment);
 /* Gives the last image its place too. The writes of all of them are submitted. */
 feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);

@@ -17,7 +17,9 @@
  *   R1 nothing is written before the whole file is read and found sound enough to go on.
  *   R2 after a torn tail nothing is written with the old epoch: a checkpoint with a new one comes
  *      first.
- *   R3 every number from the file is checked against the file's real size before it is used.
+ *   R3 whoever may write refuses a file of which a block cannot be read now: the checkpoint that
+ *      follows would give away what may be readable later. Reading only goes on without it.
+ *   R4 every number from the file is checked against the file's real size before it is used.
  */
 #include "engine/recover.h"
 
@@ -34,9 +36,9 @@
 
 /* Free blocks that a new file has besides its ring. */
 #define NEW_FILE_SPARE 256u
-/* Versions that a crash may have taken back are not given out again: every opening skips this many
- * and makes that durable. */
-#define COUNTER_GAP ((uint64_t)1 << 32)
+/* Versions that a crash may have taken back are not given out again: every opening begins this far
+ * above the last one, and makes that durable before it gives out any. Versions count to 2^56. */
+#define COUNTER_GAP ((uint64_t)1 << 28)
 
 typedef struct recovery {
     fx_flusher *flusher;
@@ -49,8 +51,8 @@ typedef struct recovery {
     size_t capacity;
     uint64_t group;   /* the highest number seen */
     uint64_t damaged; /* records, or groups */
+    int unreadable;   /* -errno of a block that the device did not give; 0: none */
     bool torn;
-    bool fresh; /* the file was just made */
 } recovery;
 
 /* ---- Making a new file ---- */
@@ -123,18 +125,20 @@ static feox_status create_file(recovery *r, const fx_flusher_options *options) {
 
 /* Reads what can be read; blocks that the device does not give are zeros, and found damaged
  * later. */
-static void read_tolerant(fx_flusher *flusher, uint64_t offset, uint8_t *buffer, size_t size) {
-    if (fx_volume_read(flusher, offset, buffer, size) == 0) {
+static void read_tolerant(recovery *r, uint64_t offset, uint8_t *buffer, size_t size) {
+    if (fx_volume_read(r->flusher, offset, buffer, size) == 0) {
         return;
     }
     for (size_t at = 0; at < size; at += FX_BLOCK_SIZE) {
-        if (fx_volume_read(flusher, offset + at, buffer + at, FX_BLOCK_SIZE) != 0) {
+        int error = fx_volume_read(r->flusher, offset + at, buffer + at, FX_BLOCK_SIZE);
+        if (error != 0) {
             memset(buffer + at, 0, FX_BLOCK_SIZE);
+            r->unreadable = error != -ERANGE ? error : r->unreadable;
         }
     }
 }
 
-static feox_status read_extent(fx_flusher *flusher, fx_extent extent, uint8_t **bytes_out) {
+static feox_status read_extent(recovery *r, fx_extent extent, uint8_t **bytes_out) {
     uint8_t *bytes = fx_mem_alloc_aligned((size_t)extent.count * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
     *bytes_out = bytes;
     if (bytes == NULL) {
@@ -144,7 +148,7 @@ static feox_status read_extent(fx_flusher *flusher, fx_extent extent, uint8_t **
     uint64_t left = extent.count * FX_BLOCK_SIZE;
     while (left > 0) {
         size_t piece = left < FX_SEGMENT_SIZE_MAX ? (size_t)left : FX_SEGMENT_SIZE_MAX;
-        read_tolerant(flusher, offset, bytes, piece);
+        read_tolerant(r, offset, bytes, piece);
         bytes += piece;
         offset += piece;
         left -= piece;
@@ -205,7 +209,7 @@ static feox_status read_table(recovery *r) {
     if (root->checkpoint.count == 0) {
         return FEOX_OK;
     }
-    feox_status status = read_extent(flusher, root->checkpoint, &bytes);
+    feox_status status = read_extent(r, root->checkpoint, &bytes);
     if (status == FEOX_OK) {
         status =
             fx_checkpoint_decode(bytes, (size_t)root->checkpoint_length, &root->id,
@@ -272,7 +276,7 @@ static feox_status load_segment(recovery *r, const fx_disk_segment *segment) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
-    read_tolerant(flusher, segment->position, r->buffer,
+    read_tolerant(r, segment->position, r->buffer,
                   (size_t)fx_round_up(segment->byte_length, FX_BLOCK_SIZE));
     fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position, segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
@@ -308,7 +312,7 @@ static feox_status read_journal(recovery *r) {
     fx_flusher *flusher = r->flusher;
     fx_journal_entry entry;
     uint64_t cursor = 0;
-    feox_status status = read_extent(flusher, flusher->root.journal, &r->ring);
+    feox_status status = read_extent(r, flusher->root.journal, &r->ring);
     if (status != FEOX_OK) {
         return status;
     }
@@ -359,7 +363,7 @@ static const uint8_t *named_image(recovery *r, const fx_journal_entry *entry,
         fx_blocks_of(named->byte_length) != named->blocks) {
         return NULL;
     }
-    read_tolerant(r->flusher, named->position, r->buffer, (size_t)named->blocks * FX_BLOCK_SIZE);
+    read_tolerant(r, named->position, r->buffer, (size_t)named->blocks * FX_BLOCK_SIZE);
     return r->buffer;
 }
 
@@ -563,7 +567,7 @@ static feox_status carve(recovery *r) {
 }
 
 /* Numbers go on above everything that was ever given out. */
-static void set_numbers(recovery *r) {
+static void set_numbers(recovery *r, uint64_t gap) {
     fx_flusher *flusher = r->flusher;
     fx_engine *engine = flusher->engine;
     uint64_t counter =
@@ -571,7 +575,7 @@ static void set_numbers(recovery *r) {
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         counter = engine->shards[i].counter > counter ? engine->shards[i].counter : counter;
     }
-    counter += r->fresh ? 0 : COUNTER_GAP;
+    counter += gap;
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         engine->shards[i].counter = counter;
     }
@@ -595,38 +599,39 @@ static feox_status load(recovery *r) {
     return status;
 }
 
-/* The same checkpoint and epoch with the new counter. */
+/* The same root, with the counter of this opening, in both copies: also one that was damaged, or
+ * that a crash left older than the other, says the same from now on. */
 static feox_status renew_root(recovery *r) {
-    fx_flusher *flusher = r->flusher;
-    fx_superblock root = flusher->root;
-    root.counter = flusher->counter;
-    root.time_ns = flusher->time_ns;
-    int error = fx_compactor_write_root(flusher, &root);
+    fx_superblock root = r->flusher->root;
+    root.counter = r->flusher->counter;
+    int error = fx_compactor_write_root(r->flusher, &root);
     if (error != 0) {
-        return fx_error_set(FEOX_ERR_IO, -error, "%s: its header was not written", r->path);
+        return fx_error_set(FEOX_ERR_IO, -error, "writing the header of %s", r->path);
     }
-    flusher->root = root;
+    r->flusher->root = root;
     return FEOX_OK;
 }
 
 static feox_status open_existing(recovery *r) {
     fx_flusher *flusher = r->flusher;
     feox_status status = load(r);
+    if (r->unreadable != 0 && !flusher->read_only && status != FEOX_ERR_MEMORY) {
+        return fx_error_set(FEOX_ERR_IO, -r->unreadable, "%s cannot be read whole", r->path);
+    }
     if (status != FEOX_OK) {
         return status;
     }
-    set_numbers(r);
+    set_numbers(r, COUNTER_GAP);
     if (flusher->read_only) {
         return FEOX_OK;
     }
-    if (r->count == 0 && r->damaged == 0) {
-        return renew_root(r);
+    if (r->count > 0 || r->damaged > 0) {
+        status = fx_compactor_checkpoint(flusher, false);
+        if (r->torn || (status != FEOX_ERR_SPACE && status != FEOX_ERR_MEMORY)) {
+            return status;
+        }
     }
-    status = fx_compactor_checkpoint(flusher, false);
-    if (!r->torn && (status == FEOX_ERR_SPACE || status == FEOX_ERR_MEMORY)) {
-        return renew_root(r); /* the journal goes on where it is */
-    }
-    return status;
+    return renew_root(r);
 }
 
 feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *options) {
@@ -650,8 +655,7 @@ feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *optio
             status = open_existing(&r);
         } else if (flusher->root.journal.count > 0) {
             fx_journal_init(&flusher->journal, flusher->root.journal, 0);
-            r.fresh = true;
-            set_numbers(&r);
+            set_numbers(&r, 0);
             status = carve(&r);
         }
     }

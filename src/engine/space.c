@@ -48,6 +48,7 @@ static feox_status grow_to(fx_space *space, uint64_t wanted) {
         error = fx_dev_grow(space->dev, target * FX_BLOCK_SIZE);
     }
     if (error != 0) {
+        space->error = error != -ENOSPC ? error : space->error;
         return fx_error_set(error == -ENOSPC ? FEOX_ERR_SPACE : FEOX_ERR_IO, -error,
                             "growing the file to %llu bytes",
                             (unsigned long long)target * FX_BLOCK_SIZE);

@@ -30,6 +30,7 @@ typedef struct fx_space {
     uint64_t limit_blocks; /* 0: none */
     size_t outstanding;    /* extents that may come back: allocated in this flush, or waiting */
     uint64_t waiting_blocks;
+    int error; /* -errno of a growth that failed for anything but space; sticky */
     fx_space_batch *waiting; /* oldest first */
 } fx_space;
 

@@ -20,6 +20,12 @@ feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, c
     return fx_volume_status(flusher);
 }
 
+feox_status fx_volume_note_growth(fx_flusher *flusher) {
+    return flusher->space.error == 0 ? fx_volume_status(flusher)
+                                     : fx_volume_fail(flusher, FEOX_ERR_IO, -flusher->space.error,
+                                                      "the file could not be grown");
+}
+
 feox_status fx_volume_status(const fx_flusher *flusher) {
     feox_status status = (feox_status)fx_load_acquire(&flusher->status);
     if (FX_LIKELY(status == FEOX_OK)) {

@@ -68,6 +68,9 @@ void fx_flusher_leave(fx_flusher *flusher);
 /* Makes the store read-only for good; the first failure counts. Returns it as the caller's
  * status. */
 feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what);
+/* Makes a growth of the file sticky that failed for anything but space. Owner. Returns the store's
+ * status. */
+feox_status fx_volume_note_growth(fx_flusher *flusher);
 /* FEOX_OK, or the sticky failure with its text set for the calling thread. */
 feox_status fx_volume_status(const fx_flusher *flusher);
 /* An estimate: bytes of current records and large values. Owner. O(1). */

@@ -40,6 +40,8 @@ struct mem_dev {
     uint64_t size_max;
     void (*hook)(void *context);
     void *hook_context;
+    uint64_t bad_offset; /* bytes that cannot be read */
+    uint64_t bad_size;
 };
 
 typedef struct mem_queue {
@@ -84,6 +86,10 @@ static int door_read(fx_dev *door, uint64_t offset, void *buffer, size_t size) {
     mem_dev *dev = dev_of(door);
     if (offset % FX_BLOCK_SIZE != 0 || size % FX_BLOCK_SIZE != 0 || offset > dev->now.size ||
         size > dev->now.size - offset) {
+        return -EIO;
+    }
+    if (offset < dev->bad_offset + dev->bad_size && dev->bad_offset < offset + size &&
+        dev->bad_size > 0) {
         return -EIO;
     }
     memcpy(buffer, dev->now.bytes + offset, size);
@@ -275,6 +281,11 @@ mem_dev *mem_dev_crash(mem_dev *dev) {
 void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error) {
     dev->fail_at = n == 0 ? 0 : dev->operations + n;
     dev->fail_error = error;
+}
+
+void mem_dev_fail_reads(mem_dev *dev, uint64_t offset, uint64_t size) {
+    dev->bad_offset = offset;
+    dev->bad_size = size;
 }
 
 void mem_dev_set_capacity(mem_dev *dev, uint64_t capacity) {

@@ -24,6 +24,8 @@ bool mem_dev_is_cut(const mem_dev *dev);
 mem_dev *mem_dev_crash(mem_dev *dev);
 /* The n-th following write or sync fails with -error, and with it all that follow. */
 void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error);
+/* Reads that touch these bytes fail with -EIO. size 0: none. */
+void mem_dev_fail_reads(mem_dev *dev, uint64_t offset, uint64_t size);
 /* Growing beyond so many bytes is -ENOSPC. 0: no limit. */
 void mem_dev_set_capacity(mem_dev *dev, uint64_t capacity);
 
