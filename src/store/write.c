@@ -147,7 +147,11 @@ static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned r
         return false;
     }
     uint32_t count = 32u << (round < 9 ? round : 9);
-    (void)(block ? fx_evict_any(engine, count) : fx_evict_shard(shard, count));
+    /* A slot of the right size is most likely in the shard itself; whole pages may be elsewhere. */
+    uint32_t dropped = block ? 0 : fx_evict_shard(shard, count);
+    if (dropped == 0 || round > 4) {
+        (void)fx_evict_any(engine, count);
+    }
     return round < ROOM_ROUNDS;
 }
 
