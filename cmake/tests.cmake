@@ -37,7 +37,7 @@ foreach(source ${FEOX_TESTS_FOUND})
   add_test(NAME ${name} COMMAND ${target})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
   # ThreadSanitizer looks at what runs threads; pure functions it would only slow down.
-  if(name MATCHES "^(index|disk|engine|store|api|model|sim|stress|fault)/" AND
+  if(name MATCHES "^(index|disk|engine|store|api|model|stress|fault)/" AND
      NOT name MATCHES "^(store/json|disk/(extents|format|superblock|journal))")
     set_tests_properties(${name} PROPERTIES LABELS threads)
   endif()

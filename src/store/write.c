@@ -131,28 +131,38 @@ static feox_status load_value(fx_writing *w) {
     return status == FEOX_NOT_FOUND ? FEOX_OK : status; /* gone: decide will see */
 }
 
-/* How often a write that would exceed the memory limit makes room and tries again. */
-#define ROOM_ROUNDS 16u
+/* A write that would exceed the memory limit makes room and tries again while that gets it
+ * anywhere: other writers may take what it freed, and what they write must be on disk before it
+ * can be dropped. */
+#define ROOM_ROUNDS 200u
+#define ROOM_FRUITLESS 8u
+
+/* Where such a write is. */
+typedef struct room {
+    uint32_t rounds, fruitless;
+} room;
 
 /* Room under the memory limit: by what was deleted and not yet given back; in a file store, by
- * values that are on disk, more in each round, and by a flush that puts more of them there. False:
+ * values that are on disk, more in each round, and by flushes that put more of them there. False:
  * no more can be done. */
-static bool make_room(fx_engine *engine, fx_shard *shard, bool block, unsigned round) {
+static bool make_room(fx_engine *engine, fx_shard *shard, bool block, room *r) {
+    uint32_t round = r->rounds++;
     if (!engine->persistent || round == 0) {
         fx_sweeper_tidy(engine);
         return round == 0;
     }
     if (round % 2 == 0 && fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
-                                      fx_engine_now(engine)) != FEOX_OK) {
+                                          fx_engine_now(engine)) != FEOX_OK) {
         return false;
     }
     uint32_t count = 32u << (round < 9 ? round : 9);
     /* A slot of the right size is most likely in the shard itself; whole pages may be elsewhere. */
     uint32_t dropped = block ? 0 : fx_evict_shard(shard, count);
     if (dropped == 0 || round > 4) {
-        (void)fx_evict_any(engine, count);
+        dropped += fx_evict_any(engine, count);
     }
-    return round < ROOM_ROUNDS;
+    r->fruitless = dropped > 0 ? 0 : r->fruitless + 1;
+    return round < ROOM_ROUNDS && r->fruitless < ROOM_FRUITLESS;
 }
 
 feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count) {
@@ -194,7 +204,7 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         w->change.block = w->block;
     }
     feox_status status;
-    unsigned rounds = 0;
+    room r = {0};
     for (;;) {
         w->now_ns = fx_engine_now(engine);
         fx_spinlock_lock(&shard->lock);
@@ -208,8 +218,7 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
             status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
                                      fx_engine_now(engine));
         } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 &&
-                   make_room(engine, shard, w->block != NULL, rounds)) {
-            rounds++;
+                   make_room(engine, shard, w->block != NULL, &r)) {
             status = FEOX_OK;
         } else {
             break;
