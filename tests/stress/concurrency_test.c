@@ -305,8 +305,10 @@ static void verify(kit *k, world *w) {
     free(value);
 }
 
-/* Expired keys count until they are swept: waits until the count has settled. */
+/* Waits until every time to live is over (5 ms at most), for a key that expires while it is being
+ * verified would be in one sum and not in the other, and until the expired keys are swept. */
 static void settle(kit *k) {
+    kit_sleep_ms(20);
     uint64_t deadline = kit_now_ms() + 5000;
     while (kit_count(k) != kit_scan_count(k) && kit_now_ms() < deadline) {
         kit_sleep_ms(10);
