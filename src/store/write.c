@@ -134,8 +134,8 @@ static feox_status load_value(fx_writing *w) {
 /* A write that would exceed the memory limit makes room and tries again while that gets it
  * anywhere: other writers may take what it freed, and what they write must be on disk before it
  * can be dropped. */
-#define ROOM_ROUNDS 200u
-#define ROOM_FRUITLESS 8u
+#define ROOM_ROUNDS 400u
+#define ROOM_FRUITLESS 40u
 
 /* Where such a write is. */
 typedef struct room {
