@@ -116,7 +116,7 @@ static void shrink_releases(void **state) {
 static void memory_returns_after_deleting_everything(void **state) {
     kit *k = *state;
     uint64_t empty = stats_of(k).memory_used;
-    uint64_t allowed = empty + empty / 5 + MIB; /* the index keeps its room for a while */
+    uint64_t allowed = empty + empty / 5;
     for (int round = 0; round < 2; round++) {
         assert_int_equal(fill_up(k, 20000), 20000);
         assert_true(stats_of(k).memory_used > empty + 20000 * 1000);

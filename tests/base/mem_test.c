@@ -189,7 +189,8 @@ static void test_wiped_in_a_child(void **state) {
     (void)state;
     volatile uint8_t *page = fx_mem_map_wipe_on_fork();
     if (page == NULL) {
-        skip(); /* the system cannot */
+        print_message("skipped: this system cannot wipe pages on fork\n");
+        skip();
     }
     page[5] = 1;
     pid_t child = fork();
