@@ -142,8 +142,8 @@ void fx_mem_discard(void *memory, size_t size) {
     }
 }
 
-void fx_mem_huge(void *memory, size_t size) {
-    (void)madvise(memory, size, MADV_HUGEPAGE);
+void fx_mem_huge(void *memory, size_t size, bool huge) {
+    (void)madvise(memory, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 void *fx_mem_map_wipe_on_fork(void) {

@@ -28,8 +28,8 @@ void *fx_mem_map(size_t size, size_t alignment);
 void fx_mem_unmap(void *memory, size_t size);
 /* Gives the pages' memory back and keeps the addresses; they read as zero afterwards. */
 void fx_mem_discard(void *memory, size_t size);
-/* Asks for huge pages; a hint. */
-void fx_mem_huge(void *memory, size_t size);
+/* Asks for huge pages, or for small ones where the system prefers the others; a hint. */
+void fx_mem_huge(void *memory, size_t size, bool huge);
 /* One zeroed page that reads as zero in a forked child; NULL if the system cannot. */
 void *fx_mem_map_wipe_on_fork(void);
 

@@ -12,7 +12,7 @@ static bool shard_init(fx_engine *engine, uint32_t index, uint64_t expected_keys
     fx_shard *shard = &engine->shards[index];
     shard->engine = engine;
     shard->index = index;
-    fx_slab_init(&shard->slab, &engine->pool, shard, engine->persistent ? 16 : 8);
+    fx_slab_init(&shard->slab, &engine->pool, engine->persistent ? 16 : 8);
     fx_wbuf_init(&shard->wbuf);
     if (engine->ordered) {
         shard->pending = fx_mem_map(FX_PENDING_MAX * sizeof *shard->pending, 4096);

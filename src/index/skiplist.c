@@ -582,8 +582,24 @@ uint64_t fx_skiplist_memory(const fx_skiplist *list) {
     return fx_load_relaxed(&list->memory);
 }
 
+/* The only node of an empty list would hold on to its unit: another takes its place. */
+static void renew_root(fx_skiplist *list) {
+    fx_skip_node *old = list->root;
+    fx_skip_node *leaf = fx_skip_node_take_fresh(list, 0);
+    if (leaf == NULL) {
+        return;
+    }
+    enter(old);
+    make_empty(list, leaf);
+    leave(old);
+    fx_skip_node_give(list, old);
+}
+
 void fx_skiplist_trim(fx_skiplist *list) {
     fx_skip_sort_trim(list);
+    if (list->count == 0 && list->nodes.used == 1 && list->nodes.free_first != NULL) {
+        renew_root(list);
+    }
     fx_skip_pool_trim(&list->nodes);
     for (size_t i = 0; i < FX_SKIP_CLASSES; i++) {
         fx_skip_pool_trim(&list->fences[i]);

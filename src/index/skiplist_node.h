@@ -51,14 +51,15 @@ typedef struct fx_skip_unit fx_skip_unit;
 /* Objects of one size in aligned units that keep their addresses and their size until destroy. */
 typedef struct fx_skip_pool {
     size_t object_size;
-    size_t unit_size; /* a power of two: the unit of an object is found by masking */
     size_t per_unit;
-    size_t available; /* objects that can be had without asking the system */
+    size_t available; /* objects that can be had without a further unit */
     size_t used;
-    size_t units;
-    void *free_first;    /* linked through the word at offset 8 of each */
-    fx_skip_unit *fresh; /* units with objects never handed out since map or discard */
-    fx_skip_unit *all;
+    size_t given;          /* objects given back since the last trim */
+    void *free_first;      /* linked through the word at offset 8 of each */
+    fx_skip_unit *fresh;   /* units with objects never handed out since map or discard */
+    fx_skip_unit *all;     /* but the vacant ones */
+    fx_skip_unit **vacant; /* units of which nothing is in memory */
+    size_t vacant_count, vacant_capacity;
     uint64_t *memory; /* where bytes taken are counted; racing */
 } fx_skip_pool;
 
@@ -167,6 +168,8 @@ bool fx_skip_pool_reserve(fx_skip_pool *pool, size_t count);
 void fx_skip_pool_trim(fx_skip_pool *pool);
 /* NULL: no memory. The node's contents are undefined but for `seq`, which is even and new. */
 fx_skip_node *fx_skip_node_take(fx_skiplist *list, unsigned level);
+/* The same, from a unit of which nothing else is in use. */
+fx_skip_node *fx_skip_node_take_fresh(fx_skiplist *list, unsigned level);
 void fx_skip_node_give(fx_skiplist *list, fx_skip_node *node);
 /* A copy of `key`; NULL: no memory. */
 fx_fence *fx_fence_take(fx_skiplist *list, fx_skip_key key);

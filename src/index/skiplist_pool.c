@@ -7,8 +7,8 @@
  *   P2 A free object is on the pool's list, or has not been carved since its unit was mapped or
  *      discarded; `available` counts both kinds.
  *   P3 A node's seq only rises: where zeros took its place, it starts again at `seq_floor`, which
- * no free node's seq was above. P4 `memory` counts carved objects: what was never carved was never
- * touched.
+ *      no free node's seq was above.
+ *   P4 `memory` counts carved objects and headers: what was never carved was never touched.
  *
  * Fences fall into size classes. A class that is empty takes from the next larger one, so reserving
  * in the class of the longest key is enough for all.
@@ -18,19 +18,18 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define PAGE 4096u
-#define UNIT_SMALL ((size_t)64 << 10)
-#define UNIT_LARGE ((size_t)1 << 20)
-#define SPAN_LARGE ((size_t)2 << 20)
+#define UNIT_SIZE ((size_t)2 << 20) /* a huge page */
 #define UNIT_HEADER 64u
+/* From so many bytes in use on, huge pages: most lists are short. */
+#define HUGE_FROM ((size_t)1 << 20)
+/* One free object in so many was given back since the last look. */
+#define TRIM_SHARE 8u
 
 struct fx_skip_unit {
     fx_skip_unit *all_next;
     fx_skip_unit *fresh_next;
     size_t used;
-    size_t carved;    /* objects handed out at least once */
-    size_t span_size; /* of the mapping that begins here; 0: inside one */
-    bool on_fresh;
+    size_t carved; /* objects handed out at least once */
 };
 
 _Static_assert(sizeof(fx_skip_unit) <= UNIT_HEADER, "the header fits in front of the objects");
@@ -46,8 +45,8 @@ static void **link_of(void *object) {
     return (void **)(void *)((uint8_t *)object + 8);
 }
 
-static fx_skip_unit *unit_of(const fx_skip_pool *pool, void *object) {
-    return (fx_skip_unit *)((uintptr_t)object & ~(uintptr_t)(pool->unit_size - 1));
+static fx_skip_unit *unit_of(void *object) {
+    return (fx_skip_unit *)((uintptr_t)object & ~(uintptr_t)(UNIT_SIZE - 1));
 }
 
 static void count_memory(const fx_skip_pool *pool, size_t size, bool more) {
@@ -57,46 +56,36 @@ static void count_memory(const fx_skip_pool *pool, size_t size, bool more) {
 
 static void pool_init(fx_skip_pool *pool, size_t object_size, uint64_t *memory) {
     *pool = (fx_skip_pool){.object_size = object_size, .memory = memory};
-    pool->unit_size = object_size <= 1024 ? UNIT_SMALL : UNIT_LARGE;
-    pool->per_unit = (pool->unit_size - UNIT_HEADER) / object_size;
+    pool->per_unit = (UNIT_SIZE - UNIT_HEADER) / object_size;
 }
 
 static void pool_deinit(fx_skip_pool *pool) {
-    /* Units inside a span die with it: drop them from the list before anything is unmapped. */
-    fx_skip_unit *spans = NULL;
     for (fx_skip_unit *unit = pool->all, *next; unit != NULL; unit = next) {
         next = unit->all_next;
-        if (unit->span_size > 0) {
-            unit->all_next = spans;
-            spans = unit;
-        }
+        fx_mem_unmap(unit, UNIT_SIZE);
     }
-    for (fx_skip_unit *next; spans != NULL; spans = next) {
-        next = spans->all_next;
-        fx_mem_unmap(spans, spans->span_size);
+    while (pool->vacant_count > 0) {
+        fx_mem_unmap(pool->vacant[--pool->vacant_count], UNIT_SIZE);
     }
+    fx_mem_free(pool->vacant);
 }
 
-/* Small pools grow by one unit, others by 2 MiB in huge pages. */
 static bool pool_grow(fx_skip_pool *pool) {
-    bool large = pool->units * pool->unit_size >= SPAN_LARGE;
-    size_t size = large ? SPAN_LARGE : pool->unit_size;
-    uint8_t *span = fx_mem_map(size, size);
-    if (span == NULL) {
-        return false;
+    fx_skip_unit *unit;
+    if (pool->vacant_count > 0) {
+        unit = pool->vacant[--pool->vacant_count];
+    } else {
+        unit = fx_mem_map(UNIT_SIZE, UNIT_SIZE);
+        if (unit == NULL) {
+            return false;
+        }
     }
-    if (large && pool->unit_size == UNIT_SMALL) {
-        fx_mem_huge(span, size);
-    }
-    for (size_t at = size; at > 0; at -= pool->unit_size) {
-        fx_skip_unit *unit = (fx_skip_unit *)(void *)(span + at - pool->unit_size);
-        *unit = (fx_skip_unit){.all_next = pool->all, .fresh_next = pool->fresh, .on_fresh = true};
-        pool->all = unit;
-        pool->fresh = unit;
-        pool->units++;
-        pool->available += pool->per_unit;
-    }
-    pool->all->span_size = size;
+    fx_mem_huge(unit, UNIT_SIZE, pool->used * pool->object_size >= HUGE_FROM);
+    *unit = (fx_skip_unit){.all_next = pool->all, .fresh_next = pool->fresh};
+    pool->all = unit;
+    pool->fresh = unit;
+    pool->available += pool->per_unit;
+    count_memory(pool, UNIT_HEADER, true);
     return true;
 }
 
@@ -117,7 +106,7 @@ static void *pool_take(fx_skip_pool *pool) {
     fx_skip_unit *unit;
     if (object != NULL) {
         pool->free_first = *link_of(object);
-        unit = unit_of(pool, object);
+        unit = unit_of(object);
     } else {
         unit = pool->fresh;
         object = (uint8_t *)unit + UNIT_HEADER + unit->carved * pool->object_size;
@@ -125,7 +114,6 @@ static void *pool_take(fx_skip_pool *pool) {
         count_memory(pool, pool->object_size, true);
         if (unit->carved == pool->per_unit) {
             pool->fresh = unit->fresh_next;
-            unit->on_fresh = false;
         }
     }
     unit->used++;
@@ -138,34 +126,65 @@ static void pool_give(fx_skip_pool *pool, void *object) {
     /* Release: whoever reads the link sees that the node that led here has changed. */
     fx_store_release(link_of(object), pool->free_first);
     pool->free_first = object;
-    unit_of(pool, object)->used--;
+    unit_of(object)->used--;
     pool->used--;
     pool->available++;
+    pool->given++;
+}
+
+/* Room to remember every unit that is empty. */
+static bool vacant_reserve(fx_skip_pool *pool) {
+    size_t most = pool->vacant_count;
+    for (const fx_skip_unit *unit = pool->all; unit != NULL; unit = unit->all_next) {
+        most += unit->used == 0;
+    }
+    if (most <= pool->vacant_capacity) {
+        return true;
+    }
+    fx_skip_unit **grown = fx_mem_realloc(pool->vacant, most * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    count_memory(pool, (most - pool->vacant_capacity) * sizeof *grown, true);
+    pool->vacant = grown;
+    pool->vacant_capacity = most;
+    return true;
 }
 
 void fx_skip_pool_trim(fx_skip_pool *pool) {
+    /* Looking costs as much as there are free objects: it waits until as many were given back. */
+    if (pool->given < pool->available / TRIM_SHARE && pool->used > pool->given) {
+        return;
+    }
+    if (pool->given == 0 || !vacant_reserve(pool)) {
+        return;
+    }
+    pool->given = 0;
     void *kept = NULL;
     for (void *object = pool->free_first, *next; object != NULL; object = next) {
         next = *link_of(object);
-        if (unit_of(pool, object)->used > 0) {
+        if (unit_of(object)->used > 0) {
             fx_store_release(link_of(object), kept);
             kept = object;
         }
     }
     pool->free_first = kept;
-    for (fx_skip_unit *unit = pool->all; unit != NULL; unit = unit->all_next) {
-        if (unit->used > 0 || unit->carved == 0) {
+    pool->fresh = NULL;
+    for (fx_skip_unit **at = &pool->all; *at != NULL;) {
+        fx_skip_unit *unit = *at;
+        if (unit->used == 0) {
+            *at = unit->all_next;
+            count_memory(pool, UNIT_HEADER + unit->carved * pool->object_size, false);
+            pool->available -= pool->per_unit;
+            fx_mem_discard(unit, UNIT_SIZE);
+            pool->vacant[pool->vacant_count++] = unit;
             continue;
         }
-        /* The first page stays: it holds the header. */
-        fx_mem_discard((uint8_t *)unit + PAGE, pool->unit_size - PAGE);
-        count_memory(pool, unit->carved * pool->object_size, false);
-        unit->carved = 0;
-        if (!unit->on_fresh) {
-            unit->on_fresh = true;
+        if (unit->carved < pool->per_unit) {
             unit->fresh_next = pool->fresh;
             pool->fresh = unit;
         }
+        at = &unit->all_next;
     }
 }
 
@@ -192,6 +211,18 @@ fx_skip_node *fx_skip_node_take(fx_skiplist *list, unsigned level) {
         }
         list->level_nodes[level]++;
     }
+    return node;
+}
+
+fx_skip_node *fx_skip_node_take_fresh(fx_skiplist *list, unsigned level) {
+    fx_skip_pool *pool = &list->nodes;
+    void *free_first = pool->free_first;
+    if (!pool_grow(pool)) {
+        return NULL;
+    }
+    pool->free_first = NULL;
+    fx_skip_node *node = fx_skip_node_take(list, level);
+    pool->free_first = free_first;
     return node;
 }
 

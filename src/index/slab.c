@@ -1,10 +1,13 @@
 /* slab: size classes are every 8 bytes to 256 and eight per doubling beyond (waste below 12.5 %).
  *
- * S1 the address range of a span keeps its slot size and its shard until the store closes.
+ * S1 the address range of a chunk keeps its slot size until the store closes.
  * S2 live + free slots + never used slots = capacity; a span is on `partial` iff live < capacity.
  * S3 the link of a free slot never lies where a racing reader looks for state or meta.
  * S4 pool->used counts the pages of a span up to its highest slot ever used since it was last
- *    empty.
+ *    empty, and the first page of each chunk in use.
+ * S5 a chunk is on its class's list of chunks with room iff it has a free unit and one in use; one
+ *    without any in use is vacant: all its pages are given back, the header too, and only the
+ *    pool's array knows it.
  */
 #include "index/slab.h"
 
@@ -13,18 +16,18 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
-#define CHUNK_SIZE ((size_t)2 << 20)
+#define CHUNK_SIZE ((size_t)4 << 20)
 #define UNIT_SIZE ((size_t)64 << 10)
-#define UNITS 32u
+#define UNITS 64u
 #define SMALL_SLOT_MAX 8192u
 #define LARGE_UNITS 8u
 #define PAGE ((size_t)4096)
-/* From this many chunks on the store is big enough for huge pages to pay. */
-#define HUGE_FROM 8u
+/* From this many bytes on the store is big enough for huge pages to pay. */
+#define HUGE_FROM ((uint64_t)16 << 20)
 
 struct fx_span {
     fx_slab *slab;
-    fx_span *next, *previous; /* partial list */
+    fx_span *next, *previous; /* partial list; `next` also links the free units of a chunk */
     fx_span *next_in_class;
     uint64_t free; /* first free slot, 0: none */
     uint32_t slot_size, capacity;
@@ -32,12 +35,22 @@ struct fx_span {
 };
 
 struct fx_chunk {
-    fx_chunk *next;
+    fx_chunk *next, *previous;             /* all chunks in use */
+    fx_chunk *roomy_next, *roomy_previous; /* those of the class with room */
+    fx_span *free;                         /* units given back */
+    uint32_t class_index;
+    uint32_t used;        /* units in use */
+    uint32_t fresh;       /* the first unit that was not handed out yet */
     fx_span spans[UNITS]; /* of the span that starts at this unit; unit 0 is the header */
-    uint8_t first_unit[UNITS];
 };
 
 _Static_assert(sizeof(fx_chunk) <= PAGE, "the chunk header fits a page");
+
+/* A chunk of which nothing is in memory. */
+struct fx_vacant_chunk {
+    fx_chunk *chunk;
+    uint32_t class_index;
+};
 
 static uint32_t class_of(size_t size) {
     if (size <= 256) {
@@ -60,7 +73,7 @@ size_t fx_slab_slot_size(size_t size) {
 }
 
 void fx_slab_pool_init(fx_slab_pool *pool) {
-    *pool = (fx_slab_pool){.units_used = UNITS};
+    *pool = (fx_slab_pool){0};
 }
 
 void fx_slab_pool_deinit(fx_slab_pool *pool) {
@@ -69,6 +82,10 @@ void fx_slab_pool_deinit(fx_slab_pool *pool) {
         pool->chunks = chunk->next;
         fx_mem_unmap(chunk, CHUNK_SIZE);
     }
+    for (size_t i = 0; i < pool->vacant_count; i++) {
+        fx_mem_unmap(pool->vacant[i].chunk, CHUNK_SIZE);
+    }
+    fx_mem_free(pool->vacant);
 }
 
 void fx_slab_pool_charge(fx_slab_pool *pool, int64_t bytes) {
@@ -79,27 +96,29 @@ uint64_t fx_slab_pool_used(const fx_slab_pool *pool) {
     return fx_load_relaxed(&pool->used);
 }
 
-void fx_slab_init(fx_slab *slab, fx_slab_pool *pool, void *owner, uint32_t link_offset) {
-    *slab = (fx_slab){.pool = pool, .owner = owner, .link_offset = link_offset};
+void fx_slab_init(fx_slab *slab, fx_slab_pool *pool, uint32_t link_offset) {
+    *slab = (fx_slab){.pool = pool, .link_offset = link_offset};
 }
 
-static fx_chunk *chunk_of(const void *slot) {
-    return (fx_chunk *)((uintptr_t)slot & ~(uintptr_t)(CHUNK_SIZE - 1));
+static fx_chunk *chunk_of(const void *inside) {
+    return (fx_chunk *)((uintptr_t)inside & ~(uintptr_t)(CHUNK_SIZE - 1));
+}
+
+/* Units of a span. */
+static uint32_t span_units(uint32_t class_index) {
+    return class_size(class_index) <= SMALL_SLOT_MAX ? 1u : LARGE_UNITS;
 }
 
 static fx_span *span_of(const void *slot) {
     fx_chunk *chunk = chunk_of(slot);
-    size_t unit = ((uintptr_t)slot & (CHUNK_SIZE - 1)) / UNIT_SIZE;
-    return &chunk->spans[chunk->first_unit[unit]];
+    uint32_t unit = (uint32_t)(((uintptr_t)slot & (CHUNK_SIZE - 1)) / UNIT_SIZE);
+    return &chunk->spans[span_units(chunk->class_index) == 1 ? unit
+                                                             : unit / LARGE_UNITS * LARGE_UNITS];
 }
 
 static uint8_t *span_start(const fx_span *span) {
     fx_chunk *chunk = chunk_of(span);
     return (uint8_t *)chunk + (size_t)(span - chunk->spans) * UNIT_SIZE;
-}
-
-void *fx_slab_owner(const void *slot) {
-    return span_of(slot)->slab->owner;
 }
 
 static size_t span_pages(const fx_span *span) {
@@ -126,38 +145,138 @@ static void partial_remove(fx_slab_class *class, fx_span *span) {
     }
 }
 
-/* A new span from the pool's newest chunk. */
-static fx_span *span_create(fx_slab *slab, uint32_t slot_size) {
-    uint32_t units = slot_size <= SMALL_SLOT_MAX ? 1u : LARGE_UNITS;
+/* ---- Chunks: the pool's lock held ---- */
+
+static void roomy_add_locked(fx_slab_pool *pool, fx_chunk *chunk) {
+    fx_chunk **first = &pool->roomy[chunk->class_index];
+    chunk->roomy_previous = NULL;
+    chunk->roomy_next = *first;
+    if (*first != NULL) {
+        (*first)->roomy_previous = chunk;
+    }
+    *first = chunk;
+}
+
+static void roomy_remove_locked(fx_slab_pool *pool, fx_chunk *chunk) {
+    if (chunk->roomy_previous != NULL) {
+        chunk->roomy_previous->roomy_next = chunk->roomy_next;
+    } else {
+        pool->roomy[chunk->class_index] = chunk->roomy_next;
+    }
+    if (chunk->roomy_next != NULL) {
+        chunk->roomy_next->roomy_previous = chunk->roomy_previous;
+    }
+}
+
+/* Has it a unit for one more span? */
+static bool has_room(const fx_chunk *chunk) {
+    return chunk->free != NULL || chunk->fresh + span_units(chunk->class_index) <= UNITS;
+}
+
+/* A chunk of the class that is vacant, or a new one, with a header; NULL: no memory. */
+static fx_chunk *chunk_create_locked(fx_slab_pool *pool, uint32_t class_index) {
+    fx_chunk *chunk = NULL;
+    for (size_t i = pool->vacant_count; i-- > 0 && chunk == NULL;) {
+        if (pool->vacant[i].class_index == class_index) {
+            chunk = pool->vacant[i].chunk;
+            pool->vacant[i] = pool->vacant[--pool->vacant_count];
+        }
+    }
+    if (chunk == NULL) {
+        chunk = fx_mem_map(CHUNK_SIZE, CHUNK_SIZE);
+        if (chunk == NULL) {
+            return NULL;
+        }
+    }
+    fx_mem_huge(chunk, CHUNK_SIZE, fx_slab_pool_used(pool) >= HUGE_FROM);
+    chunk->class_index = class_index;
+    chunk->fresh = span_units(class_index);
+    chunk->next = pool->chunks;
+    if (chunk->next != NULL) {
+        chunk->next->previous = chunk;
+    }
+    pool->chunks = chunk;
+    roomy_add_locked(pool, chunk);
+    fx_slab_pool_charge(pool, (int64_t)PAGE);
+    return chunk;
+}
+
+/* Nothing of it is in use: all its pages go back. Without memory to remember it, it stays. */
+static void chunk_vacate_locked(fx_slab_pool *pool, fx_chunk *chunk) {
+    if (pool->vacant_count == pool->vacant_capacity) {
+        size_t capacity = pool->vacant_capacity == 0 ? 16 : pool->vacant_capacity * 2;
+        fx_vacant_chunk *grown = fx_mem_realloc(pool->vacant, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return;
+        }
+        fx_slab_pool_charge(pool, (int64_t)((capacity - pool->vacant_capacity) * sizeof *grown));
+        pool->vacant = grown;
+        pool->vacant_capacity = capacity;
+    }
+    roomy_remove_locked(pool, chunk);
+    if (chunk->previous != NULL) {
+        chunk->previous->next = chunk->next;
+    } else {
+        pool->chunks = chunk->next;
+    }
+    if (chunk->next != NULL) {
+        chunk->next->previous = chunk->previous;
+    }
+    pool->vacant[pool->vacant_count++] = (fx_vacant_chunk){chunk, chunk->class_index};
+    fx_mem_discard(chunk, CHUNK_SIZE);
+    fx_slab_pool_charge(pool, -(int64_t)PAGE);
+}
+
+/* ---- Spans ---- */
+
+static fx_span *span_create(fx_slab *slab, uint32_t class_index) {
     fx_slab_pool *pool = slab->pool;
     fx_span *span = NULL;
+    uint32_t units = span_units(class_index);
     fx_spinlock_lock(&pool->lock);
-    if (pool->units_used + units > UNITS) {
-        fx_chunk *chunk = fx_mem_map(CHUNK_SIZE, CHUNK_SIZE);
-        if (chunk == NULL) {
-            goto done;
-        }
-        if (++pool->chunk_count >= HUGE_FROM) {
-            fx_mem_huge(chunk, CHUNK_SIZE);
-        }
-        chunk->next = pool->chunks;
-        pool->chunks = chunk;
-        pool->units_used = 1;
-        fx_slab_pool_charge(pool, (int64_t)PAGE);
+    fx_chunk *chunk = pool->roomy[class_index];
+    if (chunk == NULL) {
+        chunk = chunk_create_locked(pool, class_index);
     }
-    fx_chunk *chunk = pool->chunks;
-    uint32_t unit = pool->units_used;
-    pool->units_used += units;
-    for (uint32_t i = 0; i < units; i++) {
-        chunk->first_unit[unit + i] = (uint8_t)unit;
+    if (chunk != NULL) {
+        span = chunk->free;
+        if (span != NULL) {
+            chunk->free = span->next;
+        } else {
+            span = &chunk->spans[chunk->fresh];
+            chunk->fresh += units;
+        }
+        chunk->used++;
+        if (!has_room(chunk)) {
+            roomy_remove_locked(pool, chunk);
+        }
     }
-    span = &chunk->spans[unit];
-    span->slab = slab;
-    span->slot_size = slot_size;
-    span->capacity = (uint32_t)(units * UNIT_SIZE / slot_size);
-done:
     fx_spinlock_unlock(&pool->lock);
+    if (span != NULL) {
+        uint32_t slot_size = (uint32_t)class_size(class_index);
+        *span = (fx_span){.slab = slab,
+                          .slot_size = slot_size,
+                          .capacity = (uint32_t)(units * UNIT_SIZE / slot_size)};
+    }
     return span;
+}
+
+/* An empty span goes back to its chunk, its memory to the system. */
+static void span_destroy(fx_span *span) {
+    fx_slab_pool *pool = span->slab->pool;
+    fx_chunk *chunk = chunk_of(span);
+    fx_slab_pool_charge(pool, -(int64_t)span_pages(span));
+    fx_mem_discard(span_start(span), span_pages(span));
+    fx_spinlock_lock(&pool->lock);
+    if (!has_room(chunk)) {
+        roomy_add_locked(pool, chunk);
+    }
+    span->next = chunk->free;
+    chunk->free = span;
+    if (--chunk->used == 0) {
+        chunk_vacate_locked(pool, chunk);
+    }
+    fx_spinlock_unlock(&pool->lock);
 }
 
 void *fx_slab_acquire(fx_slab *slab, size_t size) {
@@ -166,7 +285,7 @@ void *fx_slab_acquire(fx_slab *slab, size_t size) {
     fx_slab_class *class = &slab->classes[index];
     fx_span *span = class->partial;
     if (span == NULL) {
-        span = span_create(slab, (uint32_t)class_size(index));
+        span = span_create(slab, index);
         if (span == NULL) {
             return NULL;
         }
@@ -224,13 +343,16 @@ void fx_slab_trim(fx_slab *slab) {
     }
     slab->empty_spans = 0;
     for (uint32_t c = 0; c < FX_SLAB_CLASSES; c++) {
-        for (fx_span *s = slab->classes[c].spans; s != NULL; s = s->next_in_class) {
-            if (s->live == 0 && s->bumped > 0) {
-                fx_slab_pool_charge(slab->pool, -(int64_t)span_pages(s));
-                fx_mem_discard(span_start(s), span_pages(s));
-                s->free = 0;
-                s->bumped = 0;
+        fx_slab_class *class = &slab->classes[c];
+        for (fx_span **at = &class->spans; *at != NULL;) {
+            fx_span *span = *at;
+            if (span->live > 0) {
+                at = &span->next_in_class;
+                continue;
             }
+            *at = span->next_in_class;
+            partial_remove(class, span);
+            span_destroy(span);
         }
     }
 }

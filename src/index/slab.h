@@ -1,10 +1,11 @@
 /* slab: slots for records, in sizes that never change place.
  *
- * A store has one pool of 2 MiB chunks; a chunk is cut into spans; a span holds slots of one size
- * and belongs to one shard for ever. So a late reader of a freed slot still reads a slot of that
- * size, and an empty span gives its memory back to the system and reads as zeros (state 0: dead).
+ * A store has one pool of 4 MiB chunks; a chunk holds slots of one size for ever and is cut into
+ * spans, each of one shard while it has a slot in use. So a late reader of a freed slot still reads
+ * a slot of that size, and an empty span gives its memory back to the system and reads as zeros
+ * (state 0: dead).
  *
- *   chunk  | header: 32 span descriptors (4 KiB, rest of 64 KiB unused) | span | span | ...
+ *   chunk  | header: 64 span descriptors (4 KiB, rest of 64 KiB unused) | span | span | ...
  *
  * fx_slab_*: the shard's lock held. fx_slab_pool_*: any thread. Acquire and release: some 10 ns.
  */
@@ -24,12 +25,15 @@ typedef struct fx_slab fx_slab;
 typedef struct fx_span fx_span;
 typedef struct fx_chunk fx_chunk;
 
+typedef struct fx_vacant_chunk fx_vacant_chunk;
+
 typedef struct fx_slab_pool {
-    fx_spinlock lock; /* guards the chunks and units_used */
-    uint32_t units_used; /* of the newest chunk */
-    fx_chunk *chunks;    /* newest first */
-    uint64_t used;       /* atomic, relaxed: bytes really taken, everything charged to the store */
-    uint32_t chunk_count;
+    fx_spinlock lock;                 /* guards all but `used`, and the headers of the chunks */
+    fx_chunk *chunks;                 /* those in use */
+    fx_chunk *roomy[FX_SLAB_CLASSES]; /* those of a class with room for a span */
+    fx_vacant_chunk *vacant;          /* empty ones: addresses that keep their class */
+    size_t vacant_count, vacant_capacity;
+    uint64_t used; /* atomic, relaxed: bytes really taken, everything charged to the store */
 } fx_slab_pool;
 
 typedef struct fx_slab_class {
@@ -39,7 +43,6 @@ typedef struct fx_slab_class {
 
 struct fx_slab {
     fx_slab_pool *pool;
-    void *owner;          /* the shard */
     uint32_t link_offset; /* where in a free slot the list link may lie */
     uint32_t empty_spans; /* became empty since the last trim (some may be in use again) */
     fx_slab_class classes[FX_SLAB_CLASSES];
@@ -52,7 +55,7 @@ void fx_slab_pool_deinit(fx_slab_pool *pool);
 void fx_slab_pool_charge(fx_slab_pool *pool, int64_t bytes);
 uint64_t fx_slab_pool_used(const fx_slab_pool *pool);
 
-void fx_slab_init(fx_slab *slab, fx_slab_pool *pool, void *owner, uint32_t link_offset);
+void fx_slab_init(fx_slab *slab, fx_slab_pool *pool, uint32_t link_offset);
 /* A slot of at least `size` bytes (32..FX_SLAB_SLOT_MAX), aligned to 8; NULL: no memory. Its state
  * word is that of a dead record. */
 void *fx_slab_acquire(fx_slab *slab, size_t size);
@@ -65,8 +68,6 @@ size_t fx_slab_slot_size(size_t size);
 /* Gives the memory of empty spans back to the system. Not in release itself: a key that comes and
  * goes would pay for it each time. */
 void fx_slab_trim(fx_slab *slab);
-/* The `owner` of the slab that a slot came from. Any thread. */
-void *fx_slab_owner(const void *slot);
 /* NULL: sound. */
 const char *fx_slab_check(const fx_slab *slab);
 

@@ -31,9 +31,8 @@ struct fx_segment {
     uint32_t mask;          /* buckets in use - 1; atomic, relaxed: see T2 */
     uint32_t overflow_free; /* 1 + head of the list of free overflow buckets; 0: none */
     uint32_t overflow_used;
-    uint32_t depth;   /* how many directory bits its entries share */
-    fx_segment *next; /* on spare */
-    uint8_t padding[FX_CACHE_LINE - 24];
+    uint32_t depth; /* how many directory bits its entries share */
+    uint8_t padding[FX_CACHE_LINE - 16];
     fx_bucket overflow[OVERFLOW_SIZE];
     fx_bucket buckets[BUCKETS_FULL];
 };
@@ -99,19 +98,14 @@ static void overflow_init(fx_segment *segment) {
 
 /* Empty. */
 static fx_segment *segment_create(fx_table *table, uint32_t buckets, uint32_t depth) {
-    fx_segment *segment = table->spare;
-    if (segment != NULL) {
-        table->spare = segment->next;
-    } else {
-        segment = fx_mem_map(sizeof *segment, PAGE);
-        if (segment == NULL) {
-            return NULL;
-        }
+    fx_segment *segment = table->spare_count > 0 ? table->spare[--table->spare_count]
+                                                 : fx_mem_map(sizeof *segment, PAGE);
+    if (segment == NULL) {
+        return NULL;
     }
     fx_slab_pool_charge(table->pool, segment_cost(buckets));
     fx_store_relaxed(&segment->mask, buckets - 1);
     segment->depth = depth;
-    segment->next = NULL;
     overflow_init(segment);
     return segment;
 }
@@ -156,14 +150,6 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
     return true;
 }
 
-static void segments_free(fx_segment *list) {
-    while (list != NULL) {
-        fx_segment *next = list->next;
-        fx_mem_unmap(list, sizeof *list);
-        list = next;
-    }
-}
-
 /* Index step to the next distinct segment of a directory. */
 static size_t segment_stride(const fx_directory *directory, const fx_segment *segment) {
     return (size_t)1 << (directory->depth - segment->depth);
@@ -179,7 +165,10 @@ void fx_table_deinit(fx_table *table) {
         i += segment_stride(directory, segment);
         fx_mem_unmap(segment, sizeof *segment);
     }
-    segments_free(table->spare);
+    while (table->spare_count > 0) {
+        fx_mem_unmap(table->spare[--table->spare_count], sizeof(fx_segment));
+    }
+    fx_mem_free(table->spare);
     fx_mem_free(directory);
     while (table->old_directories != NULL) {
         fx_directory *old = table->old_directories;
@@ -499,23 +488,33 @@ void fx_table_replace_locked(fx_table *table, uint64_t hash, fx_record *old, fx_
     }
 }
 
-/* Zeroes an empty segment and gives its pages back but the two that a young one uses. */
-static void segment_reset(fx_table *table, fx_segment *segment) {
-    uint32_t buckets = segment->mask + 1;
-    fx_slab_pool_charge(table->pool, -segment_cost(buckets));
-    fx_mem_discard(segment->buckets, sizeof segment->buckets);
-    for (uint32_t b = 0; b < OVERFLOW_SIZE; b++) {
-        for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
-            fx_store_relaxed(&segment->overflow[b].slots[s], (uint64_t)0);
-        }
+/* Gives all its pages back: zeros, as a late reader finds them, are one empty bucket. */
+static void segment_discard(fx_table *table, fx_segment *segment) {
+    fx_slab_pool_charge(table->pool, -segment_cost(segment->mask + 1));
+    fx_mem_discard(segment, sizeof *segment);
+}
+
+/* Room to remember every segment of the directory but one as spare. */
+static bool spare_reserve(fx_table *table, const fx_directory *directory) {
+    size_t most = table->spare_count + ((size_t)1 << directory->depth);
+    if (most <= table->spare_capacity) {
+        return true;
     }
-    overflow_init(segment);
+    fx_segment **grown = fx_mem_realloc(table->spare, most * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    fx_slab_pool_charge(table->pool, (int64_t)((most - table->spare_capacity) * sizeof *grown));
+    table->spare = grown;
+    table->spare_capacity = most;
+    return true;
 }
 
 void fx_table_trim_locked(fx_table *table) {
     fx_directory *directory = table->directory;
     fx_segment *first = directory->segments[0];
-    if (table->count != 0 || (first->mask + 1 == BUCKETS_FIRST && first->depth == 0)) {
+    if (table->count != 0 || (first->mask + 1 == BUCKETS_FIRST && first->depth == 0) ||
+        !spare_reserve(table, directory)) {
         return;
     }
     moves_begin(table);
@@ -526,14 +525,14 @@ void fx_table_trim_locked(fx_table *table) {
             fx_store_release(&directory->segments[i + k], first);
         }
         i += stride;
-        segment_reset(table, segment);
-        segment->next = table->spare;
-        table->spare = segment;
+        segment_discard(table, segment);
+        table->spare[table->spare_count++] = segment;
     }
-    segment_reset(table, first);
+    segment_discard(table, first);
     fx_slab_pool_charge(table->pool, segment_cost(BUCKETS_FIRST));
     fx_store_relaxed(&first->mask, BUCKETS_FIRST - 1);
     first->depth = 0;
+    overflow_init(first);
     moves_end(table);
 }
 
@@ -575,8 +574,8 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
     uint32_t found = 0;
     for (uint32_t n = 0; n < 8 && table->hand_bucket < all; n++) {
         uint32_t at = table->hand_bucket++;
-        fx_bucket *bucket = at < OVERFLOW_SIZE ? &segment->overflow[at]
-                                               : &segment->buckets[at - OVERFLOW_SIZE];
+        fx_bucket *bucket =
+            at < OVERFLOW_SIZE ? &segment->overflow[at] : &segment->buckets[at - OVERFLOW_SIZE];
         uint8_t bits = fx_load_relaxed(&bucket->referenced);
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             if (bucket->slots[i] != 0 && (bits & 1u << i) == 0) {

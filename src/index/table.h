@@ -36,9 +36,10 @@ typedef struct fx_table {
     uint64_t generation;     /* atomic: odd while entries move */
     /* Guarded by the shard's lock: */
     uint64_t count;
-    fx_slab_pool *pool;      /* charged for memory */
+    fx_slab_pool *pool; /* charged for memory */
     const fx_hash_key *hash_key;
-    fx_segment *spare; /* segments out of use; late readers may still look at them */
+    fx_segment **spare; /* segments out of use, all zeros: late readers may still look at them */
+    size_t spare_count, spare_capacity;
     fx_directory *old_directories;
     uint32_t hand_segment, hand_bucket; /* CLOCK */
 } fx_table;

@@ -161,7 +161,7 @@ static void test_map_is_aligned_and_zero(void **state) {
             memset(first, 1, size); /* to the last byte */
             memset(second, 2, size);
             assert_int_equal(first[size - 1], 1);
-            fx_mem_huge(first, size);
+            fx_mem_huge(first, size, true);
             fx_mem_unmap(first, size);
             assert_int_equal(second[0], 2);
             fx_mem_unmap(second, size);
