@@ -35,6 +35,17 @@ static size_t fixed_cost(const fx_engine *engine) {
     return shards_size(engine) + (engine->ordered ? pending + merge : 0);
 }
 
+static bool locks_init(fx_engine *engine) {
+    if (!fx_mutex_init(&engine->merge_lock)) {
+        return false;
+    }
+    if (!fx_mutex_init(&engine->room_lock)) {
+        fx_mutex_deinit(&engine->merge_lock);
+        return false;
+    }
+    return true;
+}
+
 feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) {
     memset(engine, 0, sizeof *engine);
     engine->shard_count = options->shard_count;
@@ -49,7 +60,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
     engine->clock_context = options->clock_context;
     fx_slab_pool_init(&engine->pool);
     fx_epoch_init(&engine->epoch);
-    if (!fx_mutex_init(&engine->merge_lock)) {
+    if (!locks_init(engine)) {
         engine->shard_count = 0;
         return FEOX_ERR_MEMORY;
     }
@@ -64,8 +75,8 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
     }
     if (ok && engine->ordered) {
         engine->order = fx_skiplist_create();
-        engine->merge_ops = fx_mem_map(fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096),
-                                       4096);
+        engine->merge_ops =
+            fx_mem_map(fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096), 4096);
         engine->merge_unlinked =
             fx_mem_map(fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096), 4096);
         ok = engine->order != NULL && engine->merge_ops != NULL && engine->merge_unlinked != NULL;
@@ -111,6 +122,7 @@ void fx_engine_deinit(fx_engine *engine) {
     fx_mem_unmap(engine->merge_ops, fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096));
     fx_mem_unmap(engine->merge_unlinked, fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096));
     fx_slab_pool_deinit(&engine->pool);
+    fx_mutex_deinit(&engine->room_lock);
     fx_mutex_deinit(&engine->merge_lock);
     /* Once is enough: whoever cleans up behind a failed init sees that nothing is there. */
     memset(engine, 0, sizeof *engine);

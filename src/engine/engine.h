@@ -1,7 +1,7 @@
 /* engine: what joins memory and disk: the shards, the order, the file. Plain state, no threads.
  *
- * Lock order: flusher mutex -> merge lock -> shard locks in index order. Nothing is waited for with
- * a shard lock held. Reads take none of them.
+ * Lock order: room lock -> flusher mutex -> merge lock -> shard locks in index order. Nothing is
+ * waited for with a shard lock held. Reads take none of them.
  */
 #ifndef FX_ENGINE_ENGINE_H
 #define FX_ENGINE_ENGINE_H
@@ -56,11 +56,11 @@ typedef struct fx_shard {
     fx_table table;
     fx_wbuf wbuf;
     fx_limbo limbo;
-    uint32_t pending_count; /* also read without the lock, relaxed: is there anything? */
-    uint32_t merging_count; /* changes taken off the list and not yet in the order */
+    uint32_t pending_count;   /* also read without the lock, relaxed: is there anything? */
+    uint32_t merging_count;   /* changes taken off the list and not yet in the order */
     uint32_t pending_key_max; /* longest key on the list, bytes */
-    uintptr_t *pending;     /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
-    fx_deadline *deadlines; /* binary heap, soonest first */
+    uintptr_t *pending;       /* record pointers; bit 0: drop. Room for FX_PENDING_MAX */
+    fx_deadline *deadlines;   /* binary heap, soonest first */
     size_t deadline_count, deadline_capacity;
     fx_hidden *hidden;
     uint32_t hidden_count, hidden_capacity;
@@ -76,7 +76,7 @@ struct fx_engine {
     bool ordered;
     bool persistent;
     bool read_only;
-    bool mark_reads; /* readers set the CLOCK bits */
+    bool mark_reads;       /* readers set the CLOCK bits */
     uint64_t memory_limit; /* 0: none */
     uint64_t value_size_limit;
     fx_hash_key hash_key;
@@ -90,8 +90,9 @@ struct fx_engine {
     fx_mutex merge_lock; /* guards the order as its writer and the two buffers */
     fx_skiplist_op *merge_ops;
     fx_record **merge_unlinked;
-    uint64_t count;       /* atomic, relaxed: keys */
-    uint64_t evict_shard; /* atomic, relaxed: where the CLOCK goes on */
+    fx_mutex room_lock;     /* one writer at a time makes room under the memory limit */
+    uint64_t count;         /* atomic, relaxed: keys */
+    uint64_t evict_shard;   /* atomic, relaxed: where the CLOCK goes on */
     uint64_t corrupt_reads; /* atomic, relaxed */
 };
 

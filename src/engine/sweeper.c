@@ -45,7 +45,9 @@ void fx_sweeper_step(fx_engine *engine, uint64_t now_ns) {
     }
 }
 
-void fx_sweeper_tidy(fx_engine *engine) {
+uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out) {
+    uint64_t freed = 0;
+    *waiting_out = 0;
     if (engine->ordered) {
         (void)fx_order_merge(engine); /* without memory it stays pending */
         fx_mutex_lock(&engine->merge_lock);
@@ -56,7 +58,10 @@ void fx_sweeper_tidy(fx_engine *engine) {
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         fx_shard *shard = &engine->shards[i];
         fx_spinlock_lock(&shard->lock);
+        size_t before = shard->limbo.count;
         fx_limbo_reclaim(&shard->limbo, &shard->slab, engine->persistent, safe, 4096);
+        freed += before - shard->limbo.count;
+        *waiting_out += shard->limbo.count;
         if (shard->pending_count == 0 && shard->merging_count == 0) {
             fx_limbo_trim(&shard->limbo); /* nobody counts on room that was reserved */
         }
@@ -64,4 +69,5 @@ void fx_sweeper_tidy(fx_engine *engine) {
         fx_table_trim_locked(&shard->table);
         fx_spinlock_unlock(&shard->lock);
     }
+    return freed;
 }

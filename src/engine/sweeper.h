@@ -6,7 +6,8 @@
 
 /* One pass over all shards. Any thread, no lock held. */
 void fx_sweeper_step(fx_engine *engine, uint64_t now_ns);
-/* Merges pending changes, frees what readers left, trims. Any thread, no lock held. */
-void fx_sweeper_tidy(fx_engine *engine);
+/* Merges pending changes, frees what readers left, trims. Returns how much was freed, and in
+ * waiting_out how much readers still look at. Any thread, no lock held. */
+uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out);
 
 #endif

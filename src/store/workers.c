@@ -16,7 +16,8 @@ static void step(fx_workers *workers, uint64_t *swept_ns) {
         *swept_ns = now;
         fx_sweeper_step(engine, now);
     }
-    fx_sweeper_tidy(engine);
+    uint64_t waiting;
+    (void)fx_sweeper_tidy(engine, &waiting);
     if (engine->flusher != NULL && !engine->read_only) {
         fx_flusher_step(engine->flusher, now, workers->flush_interval_ms);
     }

@@ -3,6 +3,8 @@
  */
 #include "store/write.h"
 
+#include <sched.h>
+
 #include "base/assert.h"
 #include "base/error.h"
 #include "engine/evict.h"
@@ -122,8 +124,8 @@ static feox_status load_value(fx_writing *w) {
     fx_block_release(w->loaded);
     w->loaded = NULL;
     fx_fetched fetched;
-    feox_status status = fx_fetch(engine, w->change.hash, w->change.key, w->change.key_len, NULL,
-                                  0, &fetched);
+    feox_status status =
+        fx_fetch(engine, w->change.hash, w->change.key, w->change.key_len, NULL, 0, &fetched);
     if (status == FEOX_OK) {
         w->loaded = fetched.block;
         w->loaded_version = fetched.version;
@@ -132,37 +134,61 @@ static feox_status load_value(fx_writing *w) {
 }
 
 /* A write that would exceed the memory limit makes room and tries again while that gets it
- * anywhere: other writers may take what it freed, and what they write must be on disk before it
- * can be dropped. */
+ * anywhere. One writer at a time does so: the others queue behind it, so what it frees is not
+ * taken from under its hands for ever. */
 #define ROOM_ROUNDS 400u
-#define ROOM_FRUITLESS 40u
+#define ROOM_FRUITLESS 16u
+#define READERS_WAIT_NS 1000000000u
 
 /* Where such a write is. */
 typedef struct room {
+    bool mine; /* the engine's room lock is held */
     uint32_t rounds, fruitless;
 } room;
 
-/* Room under the memory limit: by what was deleted and not yet given back; in a file store, by
- * values that are on disk, more in each round, and by flushes that put more of them there. False:
- * no more can be done. */
+/* Until all who read now are done. They never wait for anything themselves, but may have lost the
+ * processor; one that a debugger holds is not waited for. */
+static void wait_for_readers(fx_engine *engine) {
+    uint64_t stamp = fx_epoch_stamp(&engine->epoch);
+    uint64_t deadline = fx_engine_now(engine) + READERS_WAIT_NS;
+    while (fx_epoch_safe(&engine->epoch) <= stamp && fx_engine_now(engine) < deadline) {
+        (void)sched_yield();
+    }
+}
+
+/* Room under the memory limit: by what was replaced or deleted, once the readers who look at it
+ * have gone; in a file store, by values that are on disk, more in each round, and by flushes that
+ * put more of them there. False: no more can be done. */
 static bool make_room(fx_engine *engine, fx_shard *shard, bool block, room *r) {
+    if (!r->mine) {
+        fx_mutex_lock(&engine->room_lock);
+        r->mine = true;
+        return true; /* whoever was before may have left some */
+    }
     uint32_t round = r->rounds++;
-    if (!engine->persistent || round == 0) {
-        fx_sweeper_tidy(engine);
-        return round == 0;
+    uint64_t waiting;
+    uint64_t freed = fx_sweeper_tidy(engine, &waiting);
+    if (waiting > 0) {
+        wait_for_readers(engine);
+        freed += fx_sweeper_tidy(engine, &waiting);
     }
-    if (round % 2 == 0 && fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
-                                          fx_engine_now(engine)) != FEOX_OK) {
-        return false;
+    if (engine->persistent && round > 0) {
+        if (round % 2 == 0 &&
+            fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
+                            fx_engine_now(engine)) != FEOX_OK) {
+            return false;
+        }
+        uint32_t count = 32u << (round < 9 ? round : 9);
+        /* A slot of the right size is most likely in the shard itself; whole pages may be
+         * elsewhere. */
+        uint32_t dropped = block ? 0 : fx_evict_shard(shard, count);
+        if (dropped == 0 || round > 4) {
+            dropped += fx_evict_any(engine, count);
+        }
+        freed += dropped;
     }
-    uint32_t count = 32u << (round < 9 ? round : 9);
-    /* A slot of the right size is most likely in the shard itself; whole pages may be elsewhere. */
-    uint32_t dropped = block ? 0 : fx_evict_shard(shard, count);
-    if (dropped == 0 || round > 4) {
-        dropped += fx_evict_any(engine, count);
-    }
-    r->fruitless = dropped > 0 ? 0 : r->fruitless + 1;
-    return round < ROOM_ROUNDS && r->fruitless < ROOM_FRUITLESS;
+    r->fruitless = freed > 0 ? 0 : r->fruitless + 1;
+    return round < ROOM_ROUNDS && r->fruitless < (engine->persistent ? ROOM_FRUITLESS : 2);
 }
 
 feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count) {
@@ -188,9 +214,8 @@ feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t coun
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
                          feox_written *written_out) {
     fx_engine *engine = &w->store->engine;
-    w->durable = engine->persistent &&
-                 ((w->intent.flags & FEOX_DURABLE) != 0 ||
-                  w->store->options.durability == FEOX_DURABILITY_DURABLE);
+    w->durable = engine->persistent && ((w->intent.flags & FEOX_DURABLE) != 0 ||
+                                        w->store->options.durability == FEOX_DURABILITY_DURABLE);
     w->change.key = key;
     w->change.key_len = (uint32_t)key_len;
     w->change.hash = fx_engine_hash(engine, key, key_len);
@@ -226,6 +251,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         if (status != FEOX_OK) {
             break;
         }
+    }
+    if (r.mine) {
+        fx_mutex_unlock(&engine->room_lock);
     }
     fx_block_release(w->block);
     fx_block_release(w->loaded);

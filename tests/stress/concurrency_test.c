@@ -375,7 +375,7 @@ static void many_threads_under_a_small_memory_limit(void **state) {
     kit *k = *state;
     k->options.sweep_interval_ms = 5;
     k->options.flush_interval_ms = 5;
-    k->options.memory_limit = 4 << 20; /* keys and index fit well */
+    k->options.memory_limit = 2 << 20; /* keys and index fit well */
     kit_restart(k);
     stress(k, duration_ms());
 }
