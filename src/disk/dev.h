@@ -3,13 +3,14 @@
  *
  * Offsets, sizes and buffers are multiples of FX_BLOCK_SIZE and aligned to it. Short transfers,
  * EINTR and EAGAIN are dealt with below the door. Results are 0 or -errno.
- * A SYNC covers exactly the writes that were reaped before it was submitted. After a failed SYNC
- * (and after a failed WRITE) nothing is known of the writes it covered: every queue of the device
- * is dead, and every later operation, grow and shrink included, fails with the same error. It is
- * never retried into success. read() goes on.
- * Threads: read, size from any thread; each queue belongs to one thread at a time, and whoever
- * submits reaps before it hands the queue on; grow, shrink and close belong to the owner of the
- * store. In a forked child only close is legal: it gives the descriptor back and leaves the rest.
+ * A SYNC covers exactly the writes that were reaped before it was submitted. A WRITE_SYNC is a
+ * write that is on stable storage when it is reaped, by itself; it covers no other. After a failed
+ * SYNC (and after a failed write of either kind) nothing is known of the writes it covered: every
+ * queue of the device is dead, and every later operation, grow and shrink included, fails with the
+ * same error. It is never retried into success. read() goes on. Threads: read, size from any
+ * thread; each queue belongs to one thread at a time, and whoever submits reaps before it hands the
+ * queue on; grow, shrink and close belong to the owner of the store. In a forked child only close
+ * is legal: it gives the descriptor back and leaves the rest.
  */
 #ifndef FX_DISK_DEV_H
 #define FX_DISK_DEV_H
@@ -23,14 +24,19 @@
 typedef struct fx_dev fx_dev;
 typedef struct fx_dev_queue fx_dev_queue;
 
-typedef enum fx_dev_kind { FX_DEV_READ = 1, FX_DEV_WRITE = 2, FX_DEV_SYNC = 3 } fx_dev_kind;
+typedef enum fx_dev_kind {
+    FX_DEV_READ = 1,
+    FX_DEV_WRITE = 2,
+    FX_DEV_SYNC = 3,
+    FX_DEV_WRITE_SYNC = 4
+} fx_dev_kind;
 
 typedef struct fx_dev_op {
     fx_dev_kind kind;
     int result; /* filled when reaped */
     uint64_t offset;
     size_t size;
-    void *buffer; /* the caller's until reaped */
+    void *buffer;           /* the caller's until reaped */
     struct fx_dev_op *next; /* the queue's while submitted */
 } fx_dev_op;
 

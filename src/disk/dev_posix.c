@@ -19,7 +19,9 @@
  *    mode per device, so that no page cache stands beside direct writes. Values are cached above,
  *    and an overwrite of reserved blocks followed by a flush costs less than an append through the
  *    page cache.
- * 5. SIGXFSZ kills by default. Every write and every growth is compared with RLIMIT_FSIZE first,
+ * 5. A WRITE_SYNC is one call (RWF_DSYNC): a device that can write past its cache needs no flush
+ *    then, and otherwise it saves a system call. Where the system refuses, write and flush.
+ * 6. SIGXFSZ kills by default. Every write and every growth is compared with RLIMIT_FSIZE first,
  * and an error takes the place of the signal. (A limit lowered in between by another thread is the
  *    host's race; the pool's threads block the signal anyway.)
  */
@@ -35,6 +37,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,19 +79,25 @@ static uint64_t file_size(const fx_dev_file *file) {
     return fstat(file->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
-static ssize_t transfer_once(const fx_dev_file *file, bool writing, uint64_t offset, uint8_t *bytes,
-                             size_t size) {
+static ssize_t transfer_once(const fx_dev_file *file, fx_dev_kind kind, uint64_t offset,
+                             uint8_t *bytes, size_t size) {
     size = size < TRANSFER_SIZE_MAX ? size : TRANSFER_SIZE_MAX;
-    return writing ? pwrite(file->fd, bytes, size, (off_t)offset)
-                   : pread(file->fd, bytes, size, (off_t)offset);
+    if (kind == FX_DEV_WRITE_SYNC) {
+        const struct iovec vector = {.iov_base = bytes, .iov_len = size};
+        return pwritev2(file->fd, &vector, 1, (off_t)offset, RWF_DSYNC);
+    }
+    return kind == FX_DEV_WRITE ? pwrite(file->fd, bytes, size, (off_t)offset)
+                                : pread(file->fd, bytes, size, (off_t)offset);
 }
 
 /* Moves all of it, or fails. */
-static int transfer(fx_dev_file *file, bool writing, uint64_t offset, uint8_t *bytes, size_t size) {
+static int transfer(fx_dev_file *file, fx_dev_kind kind, uint64_t offset, uint8_t *bytes,
+                    size_t size) {
+    bool writing = kind != FX_DEV_READ;
     size_t done = 0;
     while (done < size) {
         bool direct = fx_load_acquire(&file->direct) != 0;
-        ssize_t moved = transfer_once(file, writing, offset + done, bytes + done, size - done);
+        ssize_t moved = transfer_once(file, kind, offset + done, bytes + done, size - done);
         if (moved < 0) {
             if (errno == EINTR || errno == EAGAIN) {
                 continue;
@@ -133,7 +142,8 @@ int fx_dev_file_admit(fx_dev_file *file, const fx_dev_op *op) {
               (op->offset % FX_BLOCK_SIZE == 0 && op->size % FX_BLOCK_SIZE == 0 &&
                (uintptr_t)op->buffer % FX_BLOCK_SIZE == 0));
     int error = fx_load_acquire(&file->error);
-    if (error == 0 && op->kind == FX_DEV_WRITE && !within_limit(op->offset + op->size)) {
+    bool writes = op->kind == FX_DEV_WRITE || op->kind == FX_DEV_WRITE_SYNC;
+    if (error == 0 && writes && !within_limit(op->offset + op->size)) {
         error = -EFBIG;
     }
     return error;
@@ -159,13 +169,31 @@ static int data_sync(const fx_dev_file *file) {
     return result;
 }
 
+/* Writes what is left of the operation, and makes it safe. */
+static int write_sync(fx_dev_file *file, const fx_dev_op *op, size_t done) {
+    uint8_t *bytes = (uint8_t *)op->buffer + done;
+    uint64_t offset = op->offset + done;
+    size_t size = op->size - done;
+    if (fx_load_relaxed(&file->no_dsync) == 0) {
+        int result = transfer(file, FX_DEV_WRITE_SYNC, offset, bytes, size);
+        if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) {
+            return result;
+        }
+        fx_store_relaxed(&file->no_dsync, 1u); /* nothing was written */
+    }
+    int result = transfer(file, FX_DEV_WRITE, offset, bytes, size);
+    return result == 0 ? data_sync(file) : result;
+}
+
 void fx_dev_file_run(fx_dev_file *file, fx_dev_op *op, size_t done) {
     int result = fx_dev_file_admit(file, op);
-    if (result == 0) {
-        result = op->kind == FX_DEV_SYNC
-                     ? data_sync(file)
-                     : transfer(file, op->kind == FX_DEV_WRITE, op->offset + done,
-                                (uint8_t *)op->buffer + done, op->size - done);
+    if (result == 0 && op->kind == FX_DEV_SYNC) {
+        result = data_sync(file);
+    } else if (result == 0 && op->kind == FX_DEV_WRITE_SYNC) {
+        result = write_sync(file, op, done);
+    } else if (result == 0) {
+        result = transfer(file, op->kind, op->offset + done, (uint8_t *)op->buffer + done,
+                          op->size - done);
     }
     fx_dev_file_settle(file, op, result);
 }
@@ -175,7 +203,7 @@ static int read_at(fx_dev *dev, uint64_t offset, void *buffer, size_t size) {
     if (offset > INT64_MAX - size) {
         return -EIO;
     }
-    return transfer(fx_dev_file_of(dev), false, offset, buffer, size);
+    return transfer(fx_dev_file_of(dev), FX_DEV_READ, offset, buffer, size);
 }
 
 static uint64_t size_of(fx_dev *dev) {
@@ -194,7 +222,7 @@ static int fill(fx_dev_file *file, uint64_t from, uint64_t to) {
     int result = 0;
     while (from < to && result == 0) {
         uint64_t piece = to - from < ZERO_BUFFER_SIZE ? to - from : ZERO_BUFFER_SIZE;
-        result = transfer(file, true, from, zeros, (size_t)piece);
+        result = transfer(file, FX_DEV_WRITE, from, zeros, (size_t)piece);
         from += piece;
     }
     fx_mem_free(zeros);

@@ -159,21 +159,42 @@ static void make_safe(mem_dev *dev) {
     dev->count = kept;
 }
 
+/* The i-th of the writes that are not safe, alone. What was written to the same bytes before and is
+ * not safe must not come back over it. */
+static void make_one_safe(mem_dev *dev, size_t i) {
+    pending p = dev->pending[i];
+    size_t kept = 0;
+    image_write(&dev->safe, p.offset, p.data, p.size);
+    for (size_t j = 0; j < dev->count; j++) {
+        const pending *other = &dev->pending[j];
+        if (other->offset >= p.offset && other->offset + other->size <= p.offset + p.size) {
+            free(dev->pending[j].data);
+        } else {
+            dev->pending[kept++] = *other;
+        }
+    }
+    dev->count = kept;
+}
+
 static void door_submit(fx_dev_queue *base, fx_dev_op *op) {
     mem_queue *queue = (mem_queue *)(void *)base;
     mem_dev *dev = dev_of(base->dev);
-    if (dev->hook != NULL && op->kind == FX_DEV_WRITE) {
+    bool writes = op->kind == FX_DEV_WRITE || op->kind == FX_DEV_WRITE_SYNC;
+    if (dev->hook != NULL && writes) {
         dev->hook(dev->hook_context);
     }
     bool good = goes_on(dev);
     op->result = good ? 0 : -dev->dead;
-    if (op->kind == FX_DEV_WRITE) {
+    if (writes) {
         if ((uintptr_t)op->buffer % FX_BLOCK_SIZE != 0 || op->size % FX_BLOCK_SIZE != 0 ||
             op->offset % FX_BLOCK_SIZE != 0 || op->offset + op->size > dev->now.size) {
             op->result = -EINVAL;
         } else if (good) {
             image_write(&dev->now, op->offset, op->buffer, op->size);
             pending_add(dev, op);
+            if (op->kind == FX_DEV_WRITE_SYNC) { /* this one, and no other */
+                make_one_safe(dev, dev->count - 1);
+            }
         } else if (dev->cut && dev->operations == dev->cut_at) {
             pending_add(dev, op); /* it may have arrived all the same */
         }

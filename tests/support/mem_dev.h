@@ -1,6 +1,7 @@
 /* mem_dev: a device in memory that can lose its power. Behind the storage door: a write is only
- * safe once a SYNC that was submitted after it was reaped is done; whatever was not safe at a power
- * cut is kept, lost or torn, sector by sector. One thread. Repeatable from its seed.
+ * safe once a SYNC that was submitted after it was reaped is done, or if it is a WRITE_SYNC;
+ * whatever was not safe at a power cut is kept, lost or torn, sector by sector. One thread.
+ * Repeatable from its seed.
  */
 #ifndef FX_TESTS_MEM_DEV_H
 #define FX_TESTS_MEM_DEV_H
