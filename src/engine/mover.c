@@ -20,6 +20,18 @@
 /* Write buffer entries translated under one hold of a shard's lock. */
 #define TRANSLATE_BATCH 512u
 
+/* What to read for a segment at `start`: groups that are alone in their entry stand in the ring one
+ * behind the other, and reading each by itself would cost as much as writing it did. */
+static size_t read_ahead(const fx_flusher *flusher, const fx_disk_segment *segment, uint64_t start,
+                         size_t size) {
+    const fx_extent *ring = &flusher->journal.extent;
+    uint64_t left = (ring->block + ring->count) * FX_BLOCK_SIZE - start;
+    if (segment->blocks > 0 || left <= size || size >= FX_SEGMENT_SIZE_MAX) {
+        return size;
+    }
+    return left < FX_SEGMENT_SIZE_MAX ? (size_t)left : FX_SEGMENT_SIZE_MAX;
+}
+
 /* Reads a segment; its image begins at *image_out inside the buffer. */
 static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
                                 const fx_disk_segment *segment, const uint8_t **image_out) {
@@ -32,8 +44,18 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
             return FEOX_ERR_MEMORY;
         }
     }
-    int error = fx_volume_read(flusher, start, mover->buffer, size);
-    *image_out = mover->buffer + lead;
+    int error = 0;
+    if (start < mover->buffer_from || start + size > mover->buffer_from + mover->buffer_size) {
+        mover->buffer_from = start;
+        mover->buffer_size = read_ahead(flusher, segment, start, size);
+        error = fx_volume_read(flusher, start, mover->buffer, mover->buffer_size);
+        if (error != 0 && mover->buffer_size > size) { /* the rest need not be readable */
+            mover->buffer_size = size;
+            error = fx_volume_read(flusher, start, mover->buffer, size);
+        }
+        mover->buffer_size = error == 0 ? mover->buffer_size : 0;
+    }
+    *image_out = mover->buffer + (start - mover->buffer_from) + lead;
     return error == 0 ? FEOX_OK
                       : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
                                      (unsigned long long)start);

@@ -23,7 +23,9 @@ typedef struct fx_mover_image {
 } fx_mover_image;
 
 typedef struct fx_mover {
-    uint8_t *buffer; /* one old segment */
+    uint8_t *buffer;      /* one old segment, or a piece of the ring with many ... */
+    uint64_t buffer_from; /* ... from this byte of the file */
+    size_t buffer_size;
     fx_mover_image *images;
     size_t image_count;
     size_t image_capacity;
