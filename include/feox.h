@@ -57,6 +57,7 @@ extern "C" {
     X(FEOX_STALE, 4, "the timestamp is not newer than the stored one")                             \
     X(FEOX_END, 5, "no more pairs")                                                                \
     X(FEOX_TRUNCATED, 6, "the buffer is too small for the whole value")                            \
+    X(FEOX_PENDING, 7, "not on stable storage yet")                                                \
     X(FEOX_ERR_ARGUMENT, -1, "an argument is not valid")                                           \
     X(FEOX_ERR_MEMORY, -2, "out of memory, or over the store's memory limit")                      \
     X(FEOX_ERR_SPACE, -3, "no space left on the device, or file size limit reached")               \
@@ -177,6 +178,8 @@ FEOX_API feox_status feox_close(feox_store *store);
 #define FEOX_DURABLE 0x20u    /* return when this write is on stable storage, whatever the mode;
                                  nobody sees it before. After FEOX_ERR_IO it is not seen, and may
                                  be there or not when the file is opened again */
+#define FEOX_NO_WAIT 0x40u    /* a durable write returns at once, with its sequence: see "Knowing
+                                 what is durable". Where nothing would wait it means nothing */
 
 typedef struct feox_write {
     size_t struct_size;
@@ -193,8 +196,8 @@ typedef struct feox_write {
 typedef struct feox_written {
     uint64_t version;
     uint64_t timestamp;
-    uint64_t created; /* 1 if the key did not exist before, else 0 */
-    uint64_t reserved;
+    uint64_t created;  /* 1 if the key did not exist before, else 0 */
+    uint64_t sequence; /* durable when feox_durable_sequence has reached it; 0: memory-only store */
 } feox_written;
 
 FEOX_API void feox_write_init(feox_write *write);
@@ -215,13 +218,51 @@ FEOX_API feox_status feox_insert_many(feox_store *store, const feox_pair *pairs,
 
 /* Removes key; FEOX_NOT_FOUND if there is none. */
 FEOX_API feox_status feox_delete(feox_store *store, const void *key, size_t key_len);
-/* The same with timestamp, IF_VERSION, IF_PRESENT or DURABLE; both pointers may be NULL. */
+/* The same with timestamp, IF_VERSION, IF_PRESENT, DURABLE, NO_WAIT; both pointers may be NULL. */
 FEOX_API feox_status feox_delete_with(feox_store *store, const void *key, size_t key_len,
                                       const feox_write *write, feox_written *written_out);
 
 /* Removes every key that exists when the call begins; not atomic against concurrent writers. A
  * failure may leave a part of the keys removed. */
 FEOX_API feox_status feox_clear(feox_store *store);
+
+/* ---- Knowing what is durable ----------------------------------------------------------------- */
+
+/* Every write has a sequence (feox_written): its place in the order in which writes become durable.
+ * It never falls; writes that share a flush have the same one. What has a sequence at or below
+ * feox_durable_sequence is on stable storage, and seen by everyone.
+ *
+ * With FEOX_NO_WAIT a durable write returns at once, and one thread can keep hundreds in flight.
+ * They are flushed in the background without delay, all that came meanwhile together. Until its
+ * sequence is durable nobody sees the write. Writes with FEOX_NO_WAIT to one key build on each
+ * other though none of them is seen yet: a thousand increments count to a thousand, and the
+ * sequence that comes with a value vouches for all it is built on. Any other write to such a key
+ * waits for them first; so does one with FEOX_NO_WAIT that is a JSON patch, or that would be
+ * refused (FEOX_EXISTS and so on) because of what nobody sees yet. Writes also wait while too much
+ * is in flight. If the device fails, what was in flight is never seen, and may be there or not when
+ * the file is opened again; the calls below report it. feox_flush and feox_close make everything in
+ * flight durable.
+ *
+ * In a memory-only store nothing is ever pending: every sequence is 0. */
+
+/* The sequence up to which everything is on stable storage; also takes the signal of
+ * feox_durable_fd back. Fills sequence_out whatever the status: FEOX_OK, the failure that made the
+ * store read-only (nothing more will become durable), or FEOX_ERR_SPACE or FEOX_ERR_MEMORY if the
+ * last flush failed for want of that (it is tried again by itself). Cost: a few nanoseconds, with a
+ * descriptor a system call. */
+FEOX_API feox_status feox_durable_sequence(feox_store *store, uint64_t *sequence_out);
+/* Waits until `sequence` is durable, and makes the flush happen now whatever the mode. timeout_ms 0
+ * only asks, below 0 waits for ever. FEOX_PENDING: the time is over; the caller is back near its
+ * time even if the device hangs. FEOX_ERR_ARGUMENT: no write has this sequence. Failures as above;
+ * the writes stay in flight. */
+FEOX_API feox_status feox_wait_durable(feox_store *store, uint64_t sequence, int64_t timeout_ms);
+/* A descriptor for poll() and its kin. It is readable from the moment it is made, and whenever more
+ * has become durable or a flush has failed, until feox_durable_sequence is called. So: poll, call
+ * feox_durable_sequence, finish every write up to that; nothing is missed in this order, at worst a
+ * call finds nothing new. One loop per store: a call takes the signal from all who poll. The
+ * descriptor is the store's, the same for every call: poll it, do not read or close it; feox_close
+ * closes it. FEOX_ERR_MEMORY: the system has none. */
+FEOX_API feox_status feox_durable_fd(feox_store *store, int *fd_out);
 
 /* ---- Reading -------------------------------------------------------------------------------- */
 
@@ -389,6 +430,14 @@ FEOX_API feox_status feox_persist_with(feox_store *store, const void *key, size_
 
 /* ---- Statistics, version, check ------------------------------------------------------------- */
 
+/* Two ways of making one small write durable; the quicker one on a device is found out on the first
+ * sixteen small groups. */
+typedef enum feox_sync_method {
+    FEOX_SYNC_UNKNOWN = 0, /* too few groups so far, or no file */
+    FEOX_SYNC_FLUSH = 1,   /* a write, then a flush of the device */
+    FEOX_SYNC_WRITE = 2    /* one write that is safe when it returns (O_DSYNC) */
+} feox_sync_method;
+
 /* Counts are since open. Reads in memory are not counted: counting would cost more than they do. */
 typedef struct feox_statistics {
     size_t struct_size;
@@ -412,6 +461,7 @@ typedef struct feox_statistics {
     uint64_t window_age_ms; /* ... and the age of the oldest of it */
     uint64_t corrupt_records; /* records that recovery or a read found damaged */
     int64_t io_error;         /* 0, or the status that made the store read-only */
+    uint64_t sync_method;     /* feox_sync_method: how small groups are made durable */
 } feox_statistics;
 
 FEOX_API void feox_statistics_init(feox_statistics *stats);

@@ -55,6 +55,10 @@ void fx_cond_deinit(fx_cond *cond) {
     (void)pthread_cond_destroy(&cond->cond);
 }
 
+void fx_cond_wake_one(fx_cond *cond) {
+    (void)pthread_cond_signal(&cond->cond);
+}
+
 void fx_cond_wake_all(fx_cond *cond) {
     (void)pthread_cond_broadcast(&cond->cond);
 }

@@ -51,6 +51,7 @@ void fx_mutex_unlock(fx_mutex *mutex);
 
 bool fx_cond_init(fx_cond *cond);
 void fx_cond_deinit(fx_cond *cond);
+void fx_cond_wake_one(fx_cond *cond);
 void fx_cond_wake_all(fx_cond *cond);
 void fx_cond_wait(fx_cond *cond, fx_mutex *mutex);
 /* Waits at most timeout_ms; wakes up early for no reason, as conditions do. */

@@ -86,8 +86,7 @@ static bool limbo_reserve(fx_shard *shard) {
 /* No room for another change without work that the lock must not be held for. */
 static bool must_relieve(const fx_shard *shard, uint32_t changes) {
     const fx_engine *engine = shard->engine;
-    return (engine->ordered &&
-            shard->pending_count + shard->hidden_count + changes > FX_PENDING_MAX) ||
+    return shard->pending_count + shard->hidden_count + changes > FX_PENDING_MAX ||
            (engine->persistent && fx_wbuf_full(&shard->wbuf));
 }
 
@@ -117,8 +116,8 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     if (FX_LIKELY(engine->memory_limit == 0)) {
         return false;
     }
-    uint64_t more = in_place ? 0 : fx_slab_growth(&shard->slab, fx_meta_size(meta) +
-                                                                    prefix_size(engine));
+    uint64_t more =
+        in_place ? 0 : fx_slab_growth(&shard->slab, fx_meta_size(meta) + prefix_size(engine));
     if (change->block != NULL) {
         const fx_block *had = old != NULL ? fx_record_block(old) : NULL;
         uint64_t freed = had != NULL ? fx_block_footprint((size_t)had->size) : 0;
@@ -126,22 +125,54 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
         more += taken > freed ? taken - freed : 0;
     }
     /* The table and the order grow too: stop a little before the limit. */
-    uint64_t slack = engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32
-                                                                  : MEMORY_SLACK_MAX;
+    uint64_t slack =
+        engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32 : MEMORY_SLACK_MAX;
     return more > 0 && fx_engine_over_limit(engine, more + slack);
 }
 
 /* ---- Hidden writes ---- */
 
-static bool is_hidden(const fx_shard *shard, uint64_t hash, const void *key, size_t key_len) {
-    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+/* The last one is the newest. */
+static fx_hidden *find_hidden(const fx_shard *shard, uint64_t hash, const void *key,
+                              size_t key_len) {
+    for (uint32_t i = shard->hidden_count; i-- > 0;) {
         const fx_record *record = shard->hidden[i].record;
         if (shard->hidden[i].hash == hash && fx_record_key_len(record) == key_len &&
             memcmp(fx_record_key(record), key, key_len) == 0) {
-            return true;
+            return &shard->hidden[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+const fx_hidden *fx_commit_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
+                                         size_t key_len) {
+    return FX_LIKELY(shard->hidden_count == 0) ? NULL : find_hidden(shard, hash, key, key_len);
+}
+
+/* A record that nobody has seen, with its value. */
+static void hidden_discard(fx_shard *shard, fx_record *record) {
+    fx_block *block = fx_record_block(record);
+    if (block != NULL) {
+        fx_slab_pool_charge(&shard->engine->pool,
+                            -(int64_t)fx_block_footprint((size_t)block->size));
+        fx_block_release(block);
+    }
+    record_release(shard, record);
+}
+
+/* The write is committed and to be shown later. Of several in one group only the last will be: so
+ * what is hidden is bounded by the write buffer, however often a key is written. */
+static void hide(fx_shard *shard, fx_hidden write) {
+    fx_hidden *before = find_hidden(shard, write.hash, fx_record_key(write.record),
+                                    fx_record_key_len(write.record));
+    if (before == NULL || before->group != write.group) {
+        shard->hidden[shard->hidden_count++] = write;
+        return;
+    }
+    *(before->deletes ? &shard->counts.deletes : &shard->counts.updates) += 1;
+    hidden_discard(shard, before->record);
+    *before = write;
 }
 
 static bool hidden_reserve(fx_shard *shard) {
@@ -158,23 +189,23 @@ static bool hidden_reserve(fx_shard *shard) {
     return true;
 }
 
-/* The version of `old` is only on its way to the disk: a hidden write could not be taken back
- * without taking that back too. */
-static bool must_settle_first(const fx_record *old) {
-    return old != NULL && !fx_location_clean(fx_record_location(old));
+/* What must be durable before the key can be written: a write that nobody sees yet, unless both are
+ * kept; and the version of `old` if it is only on its way to the disk, because a write that may be
+ * taken back would take that along. 0: nothing. */
+static uint64_t must_settle_first(const fx_shard *shard, const fx_record *old, uint64_t hash,
+                                  const void *key, size_t key_len, bool hidden, bool kept) {
+    const fx_hidden *before = fx_commit_hidden_locked(shard, hash, key, key_len);
+    if (before != NULL && !(kept && before->kept)) {
+        return before->group;
+    }
+    bool dirty = hidden && !kept && old != NULL && !fx_location_clean(fx_record_location(old));
+    return dirty ? fx_flusher_open_group(shard->engine->flusher) : 0;
 }
 
 /* Everything that put needs, and the new record if there must be one. */
 static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_change *change,
                                uint32_t meta, bool in_place, fx_record **fresh_out) {
     fx_engine *engine = shard->engine;
-    if (FX_UNLIKELY(shard->hidden_count > 0) &&
-        is_hidden(shard, change->hash, change->key, change->key_len)) {
-        return FEOX_ERR_BUSY;
-    }
-    if (change->hidden && must_settle_first(old)) {
-        return FEOX_ERR_BUSY;
-    }
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
@@ -266,13 +297,17 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
     uint32_t meta = fx_record_meta_of(change->key_len, &fields);
     bool in_place = old != NULL && !change->hidden && fits_in_place(engine, old, meta);
     fx_record *record = old;
+    committed_out->group = must_settle_first(shard, old, change->hash, change->key, change->key_len,
+                                             change->hidden, change->kept);
+    if (FX_UNLIKELY(committed_out->group != 0)) {
+        return FEOX_ERR_BUSY;
+    }
     feox_status status = put_reserve(shard, old, change, meta, in_place, &record);
     if (status != FEOX_OK) {
         return status;
     }
     fields.version = next_version(shard);
-    fields.timestamp =
-        change->timestamp != 0 ? change->timestamp : next_timestamp(old, now_ns);
+    fields.timestamp = change->timestamp != 0 ? change->timestamp : next_timestamp(old, now_ns);
     fx_block *old_block = old != NULL ? fx_record_block(old) : NULL;
     uint64_t location = old != NULL && engine->persistent ? fx_record_location(old) : 0;
     if (in_place) {
@@ -284,8 +319,7 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
         }
     }
     if (fields.block != NULL) {
-        fx_slab_pool_charge(&engine->pool,
-                            (int64_t)fx_block_footprint((size_t)change->value_len));
+        fx_slab_pool_charge(&engine->pool, (int64_t)fx_block_footprint((size_t)change->value_len));
     }
     committed_out->group = 0;
     if (engine->persistent) {
@@ -295,8 +329,8 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
         committed_out->group = fx_flusher_open_group(engine->flusher);
     }
     if (change->hidden) {
-        shard->hidden[shard->hidden_count++] = (fx_hidden){
-            record, change->hash, fields.version, committed_out->group, false};
+        hide(shard, (fx_hidden){record, change->hash, fields.version, committed_out->group, false,
+                                change->kept});
     } else {
         put_show(shard, change->hash, old, record, old_block, fields.version, change->expiry_ns);
     }
@@ -331,17 +365,18 @@ static void delete_log(fx_shard *shard, const fx_record *old, uint64_t now_ns,
     committed_out->group = fx_flusher_open_group(shard->engine->flusher);
 }
 
-static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_t hash) {
-    if (FX_UNLIKELY(shard->hidden_count > 0) &&
-        is_hidden(shard, hash, fx_record_key(old), fx_record_key_len(old))) {
+static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_t hash, bool hidden,
+                                  bool kept, uint64_t *group_out) {
+    *group_out = must_settle_first(shard, old, hash, fx_record_key(old), fx_record_key_len(old),
+                                   hidden, kept);
+    if (FX_UNLIKELY(*group_out != 0)) {
         return FEOX_ERR_BUSY;
     }
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
     if (!limbo_reserve(shard) ||
-        (shard->engine->persistent &&
-         !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
+        (shard->engine->persistent && !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
         return FEOX_ERR_MEMORY;
     }
     return FEOX_OK;
@@ -350,7 +385,7 @@ static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_
 feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
                                     uint64_t timestamp, bool expired, uint64_t now_ns,
                                     fx_committed *committed_out) {
-    feox_status status = delete_reserve(shard, old, hash);
+    feox_status status = delete_reserve(shard, old, hash, false, false, &committed_out->group);
     if (status != FEOX_OK) {
         return status;
     }
@@ -367,9 +402,9 @@ feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t ha
 }
 
 feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
-                                         uint64_t timestamp, uint64_t now_ns,
+                                         uint64_t timestamp, bool kept, uint64_t now_ns,
                                          fx_committed *committed_out) {
-    feox_status status = must_settle_first(old) ? FEOX_ERR_BUSY : delete_reserve(shard, old, hash);
+    feox_status status = delete_reserve(shard, old, hash, true, kept, &committed_out->group);
     if (status != FEOX_OK) {
         return status;
     }
@@ -384,8 +419,8 @@ feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64
     committed_out->version = next_version(shard);
     committed_out->timestamp = timestamp != 0 ? timestamp : next_timestamp(old, now_ns);
     delete_log(shard, old, now_ns, committed_out);
-    shard->hidden[shard->hidden_count++] =
-        (fx_hidden){holder, hash, committed_out->version, committed_out->group, true};
+    hide(shard,
+         (fx_hidden){holder, hash, committed_out->version, committed_out->group, true, kept});
     return FEOX_OK;
 }
 
@@ -432,14 +467,10 @@ bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version) {
         if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version)) {
             continue;
         }
-        shard->hidden[i] = shard->hidden[--shard->hidden_count];
-        fx_block *block = fx_record_block(h.record);
-        if (block != NULL) {
-            fx_slab_pool_charge(&shard->engine->pool,
-                                -(int64_t)fx_block_footprint((size_t)block->size));
-            fx_block_release(block);
-        }
-        record_release(shard, h.record);
+        shard->hidden_count--;
+        memmove(&shard->hidden[i], &shard->hidden[i + 1],
+                (shard->hidden_count - i) * sizeof *shard->hidden);
+        hidden_discard(shard, h.record);
         return true;
     }
     return false;
@@ -453,7 +484,8 @@ feox_status fx_commit_relieve(fx_shard *shard) {
     }
     if (status == FEOX_OK && engine->persistent) {
         fx_spinlock_lock(&shard->lock);
-        bool full = fx_wbuf_full(&shard->wbuf);
+        bool full = fx_wbuf_full(&shard->wbuf) ||
+                    shard->pending_count + shard->hidden_count >= FX_PENDING_MAX;
         uint64_t wanted = shard->wbuf.wanted;
         shard->wbuf.wanted = 0;
         fx_spinlock_unlock(&shard->lock);
@@ -495,8 +527,7 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
     uint32_t meta = fx_record_meta_of(fx_record_key_len(record), &fields);
     if (fx_slab_slot_size(fx_meta_size(meta) + prefix) >=
             fx_slab_slot_size(fx_meta_size(record->meta) + prefix) ||
-        (shard->engine->ordered &&
-         shard->pending_count + shard->hidden_count >= FX_PENDING_MAX) ||
+        (shard->engine->ordered && shard->pending_count + shard->hidden_count >= FX_PENDING_MAX) ||
         (fields.expiry_ns != 0 && !fx_deadline_reserve(shard))) {
         return false;
     }

@@ -22,37 +22,44 @@ typedef struct fx_change {
     uint64_t timestamp; /* 0: the commit chooses */
     uint64_t expiry_ns; /* 0: never */
     bool hidden;        /* nobody sees it before its group is durable: fx_commit_reveal_locked */
+    bool kept;          /* hidden, and never taken back: fx_commit_cancel_locked */
 } fx_change;
 
 typedef struct fx_committed {
     uint64_t version;
     uint64_t timestamp;
-    uint64_t group; /* what must be durable for this commit to be; 0: memory only */
+    uint64_t group; /* what must be durable for this commit to be; 0: memory only. With
+                       FEOX_ERR_BUSY: what must be before it can be tried again */
 } fx_committed;
 
 /* The record of key that has not expired; NULL: none. */
 fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
                                  uint64_t now_ns);
 
-/* Sets the key. `old` is its record in the table, expired or not, or NULL. FEOX_ERR_BUSY: a hidden
- * write of the key, or (for a hidden one) a write that is not on disk, must be durable first:
- * unlock, flush, try again. FEOX_ERR_MEMORY (nothing
- * changed), or FEOX_END: the pending list or the write buffer is full, unlock, fx_commit_relieve
- * and try again. */
+/* The newest write of the key that is hidden; NULL: none. */
+const fx_hidden *fx_commit_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
+                                         size_t key_len);
+
+/* Sets the key. `old` is what it replaces: its record in the table, expired or not, or NULL; for a
+ * kept change of a key whose newest hidden write is kept too, the record of that, or NULL if it
+ * deletes. FEOX_ERR_BUSY: a hidden write of the key, or (for a hidden one that is not kept) a write
+ * that is not on disk, must be durable first: unlock, flush committed_out->group, try again.
+ * FEOX_ERR_MEMORY (nothing changed), or FEOX_END: the pending list or the write buffer is full,
+ * unlock, fx_commit_relieve and try again. */
 feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_change *change,
                                  uint64_t now_ns, fx_committed *committed_out);
 /* Removes `old`, a record in the table. As above. */
 feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
                                     uint64_t timestamp, bool expired, uint64_t now_ns,
                                     fx_committed *committed_out);
-/* The same without anyone seeing it before its group is durable. */
+/* The same without anyone seeing it before its group is durable. `old`, `kept`: as for a put. */
 feox_status fx_commit_hide_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
-                                         uint64_t timestamp, uint64_t now_ns,
+                                         uint64_t timestamp, bool kept, uint64_t now_ns,
                                          fx_committed *committed_out);
 /* Flusher: `group` is durable; shows what was hidden until then. False: no memory for all of it. */
 bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group);
-/* Takes a hidden write back whose group could not be written. False: it is durable, or may yet be.
- * */
+/* Takes a hidden write back, not a kept one, whose group could not be written. False: it is
+ * durable, or may yet be. */
 bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version);
 /* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
 feox_status fx_commit_relieve(fx_shard *shard);

@@ -58,6 +58,8 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
     engine->value_size_limit = options->value_size_limit;
     engine->clock = options->clock;
     engine->clock_context = options->clock_context;
+    engine->moved = options->moved;
+    engine->moved_context = options->moved_context;
     fx_slab_pool_init(&engine->pool);
     fx_epoch_init(&engine->epoch);
     if (!locks_init(engine)) {

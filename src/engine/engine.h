@@ -32,13 +32,16 @@ typedef struct fx_deadline {
 } fx_deadline;
 
 /* A durable write between its commit and the moment its group is on stable storage: nobody sees it,
- * and whoever wants to change its key waits. */
+ * and whoever wants to change its key waits; but one that nobody waits for is never taken back, so
+ * that others of its kind may build on it. Those of one key stand in commit order, one per group.
+ */
 typedef struct fx_hidden {
     fx_record *record; /* filled, not published; of a delete: only holds the key */
     uint64_t hash;
     uint64_t version;
     uint64_t group;
     bool deletes;
+    bool kept; /* never taken back */
 } fx_hidden;
 
 /* Counters of one shard; guarded by its lock. */
@@ -82,6 +85,8 @@ struct fx_engine {
     fx_hash_key hash_key;
     uint64_t (*clock)(void *context); /* store clock, ns; never goes back */
     void *clock_context;
+    void (*moved)(void *context); /* more is durable, or a flush failed; NULL: nobody asks */
+    void *moved_context;
     fx_flusher *flusher; /* NULL: memory only */
     fx_skiplist *order;  /* NULL: not ordered */
     /* Shared. */
@@ -101,6 +106,8 @@ typedef struct fx_engine_options {
     uint64_t memory_limit, value_size_limit, expected_keys;
     uint64_t (*clock)(void *context);
     void *clock_context;
+    void (*moved)(void *context); /* may be NULL */
+    void *moved_context;
     uint32_t shard_count;
 } fx_engine_options;
 

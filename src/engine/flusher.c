@@ -1,7 +1,8 @@
 /* flusher: why this way. There is no flusher thread that writers hand their work to: whoever needs
  * durability first takes the ownership of the volume and writes the whole open group itself; who
  * comes later waits for that group or leads the next. A hand-over to another thread would cost more
- * than the write. Background work is the same, called from a timer.
+ * than the write. Background work is the same, called from a timer; so is the flush for those who
+ * do not wait, or only for a limited time.
  *
  * Ordering: durable_group is stored with release after the group's SYNC and after its records have
  * their places; a waiter's acquire load therefore sees both.
@@ -23,6 +24,26 @@
 
 /* ---- Opening and closing ---- */
 
+static void gate_deinit(fx_flusher *flusher, unsigned turns) {
+    for (unsigned i = 0; i < turns; i++) {
+        fx_cond_deinit(&flusher->turns[i]);
+    }
+    fx_mutex_deinit(&flusher->gate);
+}
+
+static bool gate_init(fx_flusher *flusher) {
+    if (!fx_mutex_init(&flusher->gate)) {
+        return false;
+    }
+    for (unsigned i = 0; i < FX_TURNS; i++) {
+        if (!fx_cond_init(&flusher->turns[i])) {
+            gate_deinit(flusher, i);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void destroy(fx_flusher *flusher) {
     fx_space_deinit(&flusher->space);
     fx_segments_deinit(&flusher->segments);
@@ -31,8 +52,7 @@ static void destroy(fx_flusher *flusher) {
         fx_dev_queue_close(flusher->queue);
     }
     fx_mem_free(flusher->dead_next);
-    fx_cond_deinit(&flusher->turn);
-    fx_mutex_deinit(&flusher->gate);
+    gate_deinit(flusher, FX_TURNS);
     fx_mem_free(flusher);
 }
 
@@ -42,12 +62,7 @@ static feox_status create(fx_engine *engine, fx_dev *dev, const fx_flusher_optio
     if (flusher == NULL) {
         return FEOX_ERR_MEMORY;
     }
-    if (!fx_mutex_init(&flusher->gate)) {
-        fx_mem_free(flusher);
-        return FEOX_ERR_MEMORY;
-    }
-    if (!fx_cond_init(&flusher->turn)) {
-        fx_mutex_deinit(&flusher->gate);
+    if (!gate_init(flusher)) {
         fx_mem_free(flusher);
         return FEOX_ERR_MEMORY;
     }
@@ -99,12 +114,16 @@ feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_opt
 
 /* ---- Who owns the volume ---- */
 
+/* For any group: the volume itself is what is wanted. */
+#define NO_GROUP UINT64_MAX
+
 /* Waits for the ownership, but not if `group` becomes durable meanwhile: then false. */
 static bool enter(fx_flusher *flusher, uint64_t group) {
     bool mine = false;
+    fx_cond *turn = &flusher->turns[group == NO_GROUP ? FX_TURN_OWNER : group & 1];
     fx_mutex_lock(&flusher->gate);
     while (flusher->busy && fx_load_acquire(&flusher->durable_group) < group) {
-        fx_cond_wait(&flusher->turn, &flusher->gate);
+        fx_cond_wait(turn, &flusher->gate);
     }
     if (fx_load_acquire(&flusher->durable_group) < group) {
         flusher->busy = true;
@@ -125,13 +144,32 @@ static bool try_enter(fx_flusher *flusher) {
 }
 
 void fx_flusher_enter(fx_flusher *flusher) {
-    (void)enter(flusher, UINT64_MAX);
+    (void)enter(flusher, NO_GROUP);
+}
+
+/* Those whose group is durable now all go; of the others one is enough, to lead the next: waking
+ * them all only to sleep again takes the processor from the one who leads. They wait for the group
+ * that follows, which has the other last bit. If that is not so, because no group or more than one
+ * became durable, or a flush failed, everyone has a look. */
+static void wake_locked(fx_flusher *flusher) {
+    uint64_t durable = fx_load_relaxed(&flusher->durable_group);
+    bool plain = durable == flusher->told + 1 && fx_load_relaxed(&flusher->flushed) == FEOX_OK;
+    flusher->told = durable;
+    for (unsigned i = FX_TURN_EVEN; i <= FX_TURN_ODD; i++) {
+        if (plain && i != (durable & 1)) {
+            fx_cond_wake_one(&flusher->turns[i]);
+        } else {
+            fx_cond_wake_all(&flusher->turns[i]);
+        }
+    }
+    fx_cond_wake_one(&flusher->turns[FX_TURN_OWNER]);
+    fx_cond_wake_all(&flusher->turns[FX_TURN_GUEST]);
 }
 
 void fx_flusher_leave(fx_flusher *flusher) {
     fx_mutex_lock(&flusher->gate);
     flusher->busy = false;
-    fx_cond_wake_all(&flusher->turn);
+    wake_locked(flusher);
     fx_mutex_unlock(&flusher->gate);
 }
 
@@ -155,6 +193,60 @@ feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns
     }
     feox_status status = fx_group_flush(flusher, now_ns);
     fx_flusher_leave(flusher);
+    return status;
+}
+
+/* The sticky failure, or how the last flush went. */
+static feox_status last_status(const fx_flusher *flusher) {
+    feox_status status = fx_volume_status(flusher);
+    if (status == FEOX_OK) {
+        status = (feox_status)fx_load_relaxed(&flusher->flushed);
+        if (status != FEOX_OK) {
+            (void)fx_error_set(status, 0, "a flush failed, and will be tried again");
+        }
+    }
+    return status;
+}
+
+feox_status fx_flusher_durable(const fx_flusher *flusher, uint64_t *group_out) {
+    feox_status status = last_status(flusher);
+    *group_out = fx_load_acquire(&flusher->durable_group);
+    return status;
+}
+
+bool fx_flusher_knows(fx_flusher *flusher, uint64_t group) {
+    bool known = group < fx_flusher_open_group(flusher);
+    for (uint32_t i = 0; !known && i < flusher->engine->shard_count; i++) {
+        fx_shard *shard = &flusher->engine->shards[i];
+        fx_spinlock_lock(&shard->lock);
+        uint64_t open = fx_flusher_open_group(flusher);
+        known = group < open || (group == open && shard->wbuf.halves[shard->wbuf.open].count > 0);
+        fx_spinlock_unlock(&shard->lock);
+    }
+    return known;
+}
+
+feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeout_ms) {
+    uint64_t now = fx_engine_now(flusher->engine);
+    uint64_t longest = (UINT64_MAX - now) / 1000000u;
+    uint64_t until = now + (timeout_ms < longest ? timeout_ms : longest) * 1000000u;
+    feox_status status = FEOX_OK;
+    fx_mutex_lock(&flusher->gate);
+    uint64_t flushes = fx_load_relaxed(&flusher->flushes);
+    while (fx_load_acquire(&flusher->durable_group) < group) {
+        bool tried = fx_load_relaxed(&flusher->flushes) != flushes;
+        status = tried ? last_status(flusher) : fx_volume_status(flusher);
+        now = fx_engine_now(flusher->engine);
+        if (status == FEOX_OK && now >= until) {
+            status = FEOX_PENDING;
+        }
+        if (status != FEOX_OK) {
+            break;
+        }
+        fx_cond_wait_for(&flusher->turns[FX_TURN_GUEST], &flusher->gate,
+                         (until - now) / 1000000u + 1);
+    }
+    fx_mutex_unlock(&flusher->gate);
     return status;
 }
 
@@ -391,6 +483,7 @@ void fx_flusher_stats(fx_flusher *flusher, uint64_t now_ns, feox_statistics *sta
     stats->file_live = fx_load_relaxed(&figures->file_live);
     stats->groups_written += fx_load_relaxed(&figures->groups_written);
     stats->checkpoints += fx_load_relaxed(&figures->checkpoints);
+    stats->sync_method = fx_load_relaxed(&figures->sync_method);
     stats->corrupt_records += fx_load_relaxed(&flusher->corrupt_records);
     stats->io_error = fx_flusher_status(flusher);
 }

@@ -32,6 +32,14 @@ bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
 feox_status fx_flusher_make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns);
 /* Returns FEOX_OK when `group` is durable; leads a flush if nobody does. No lock held. */
 feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
+/* The last group that is durable, with all before it. FEOX_OK; what made the store read-only; or
+ * why the last flush found no room or memory: it is tried again. Any thread. */
+feox_status fx_flusher_durable(const fx_flusher *flusher, uint64_t *group_out);
+/* There are commits of this group, or of a later one. Any thread; no lock held. */
+bool fx_flusher_knows(fx_flusher *flusher, uint64_t group);
+/* Waits for a group that others flush: FEOX_OK, FEOX_PENDING when the time is over, or what a flush
+ * returned meanwhile. No lock held. */
+feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeout_ms);
 /* Background: flushes what is older than flush_interval_ms, checkpoints and compacts when due. */
 void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms);
 /* FEOX_OK, or what made the store read-only. Cheap; any thread. */

@@ -1,7 +1,8 @@
 /* group: why this way. All that can fail for want of space or memory comes first (plan); then the
  * segments, the large values and the journal entry are written in any order, and one SYNC makes
- * them durable together: the entry's checksums let recovery see whether everything arrived. Only
- * then do records get their places on disk (finish).
+ * them durable together: the entry's checksums let recovery see whether everything arrived. A group
+ * that is its entry alone may be one write that is safe by itself instead (probe.h). Only then do
+ * records get their places on disk (finish).
  *
  * Invariants:
  *   G1 one group is in flight at most; the half in flight of every write buffer is empty outside
@@ -368,7 +369,7 @@ static void write_packed(fx_flusher *flusher, planned *item) {
     fx_staging_write(&flusher->staging, slot, item->segment->position, size);
 }
 
-static void write_entry(fx_flusher *flusher, plan *p, uint64_t now_ns) {
+static void write_entry(fx_flusher *flusher, plan *p, uint64_t now_ns, bool safely) {
     fx_staging_slot *slot = fx_staging_acquire(&flusher->staging);
     uint64_t durable = fx_load_relaxed(&flusher->durable_group);
     size_t size = (size_t)p->entry_blocks * FX_BLOCK_SIZE;
@@ -399,7 +400,8 @@ static void write_entry(fx_flusher *flusher, plan *p, uint64_t now_ns) {
         fx_journal_set_segment(slot->buffer, i, &named);
     }
     fx_journal_seal(slot->buffer, &flusher->id);
-    fx_staging_write(&flusher->staging, slot, entry.position, size);
+    (safely ? fx_staging_write_safely : fx_staging_write)(&flusher->staging, slot, entry.position,
+                                                          size);
 }
 
 static feox_status write_group(fx_flusher *flusher, plan *p, uint64_t now_ns) {
@@ -409,8 +411,17 @@ static feox_status write_group(fx_flusher *flusher, plan *p, uint64_t now_ns) {
             write_packed(flusher, &p->segments[i]);
         }
     }
-    write_entry(flusher, p, now_ns);
-    int error = fx_staging_sync(&flusher->staging);
+    /* Alone in its journal entry, and nothing from before waits for a flush. */
+    bool lone = p->inlined && !flusher->staging.unsafe;
+    feox_sync_method method = lone ? fx_probe_next(&flusher->probe) : FEOX_SYNC_FLUSH;
+    bool probing = lone && flusher->probe.best == FEOX_SYNC_UNKNOWN;
+    uint64_t began = probing ? fx_engine_now(flusher->engine) : 0;
+    write_entry(flusher, p, now_ns, method == FEOX_SYNC_WRITE);
+    int error = method == FEOX_SYNC_WRITE ? fx_staging_drain(&flusher->staging)
+                                          : fx_staging_sync(&flusher->staging);
+    if (probing && error == 0) {
+        fx_probe_note(&flusher->probe, method, fx_engine_now(flusher->engine) - began);
+    }
     return error == 0 ? FEOX_OK
                       : fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a group was not written");
 }
@@ -491,11 +502,13 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
         fx_wbuf_recycle(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
     }
-    fx_store_release(&flusher->durable_group, p->group);
-    fx_add_relaxed(&flusher->figures.groups_written, (uint64_t)1);
-    if (!shown) { /* on disk, and no memory to show it: only opening again can */
+    if (!shown) {
+        /* On disk, and no memory to show it: only opening again can. Who waits for the group must
+         * not be told that it is done. */
         return fx_volume_fail(flusher, FEOX_ERR_MEMORY, 0, "no memory to show a durable write");
     }
+    fx_store_release(&flusher->durable_group, p->group);
+    fx_add_relaxed(&flusher->figures.groups_written, (uint64_t)1);
     /* What was damaged is no longer live and may die again. */
     if (!FX_CHECK(sound) && fx_load_relaxed(&flusher->corrupt_records) == 0) {
         return fx_volume_fail(flusher, FEOX_ERR_CORRUPT, 0,
@@ -506,7 +519,7 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
 
 /* ---- The whole ---- */
 
-feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
+static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
     plan p = {0};
     feox_status status = fx_volume_status(flusher);
     if (status != FEOX_OK) {
@@ -553,5 +566,16 @@ feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
     plan_free(&p);
     fx_staging_trim(&flusher->staging);
     fx_volume_publish(flusher);
+    return status;
+}
+
+feox_status fx_group_flush(fx_flusher *flusher, uint64_t now_ns) {
+    uint64_t before = fx_load_relaxed(&flusher->durable_group);
+    feox_status status = flush(flusher, now_ns);
+    fx_store_relaxed(&flusher->flushed, (int32_t)status);
+    fx_add_relaxed(&flusher->flushes, (uint64_t)1);
+    if (status != FEOX_OK || fx_load_relaxed(&flusher->durable_group) != before) {
+        fx_volume_announce(flusher);
+    }
     return status;
 }

@@ -57,14 +57,24 @@ fx_staging_slot *fx_staging_acquire(fx_staging *staging) {
     }
 }
 
-void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offset, size_t size) {
+static void submit(fx_staging *staging, fx_staging_slot *slot, fx_dev_kind kind, uint64_t offset,
+                   size_t size) {
     FX_ASSERT(offset % FX_BLOCK_SIZE == 0 && size % FX_BLOCK_SIZE == 0 && size > 0);
-    slot->op =
-        (fx_dev_op){.kind = FX_DEV_WRITE, .offset = offset, .size = size, .buffer = slot->buffer};
+    slot->op = (fx_dev_op){.kind = kind, .offset = offset, .size = size, .buffer = slot->buffer};
     slot->under_way = true;
     staging->under_way++;
     staging->written_bytes += size;
     fx_dev_submit(staging->queue, &slot->op);
+}
+
+void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offset, size_t size) {
+    staging->unsafe = true;
+    submit(staging, slot, FX_DEV_WRITE, offset, size);
+}
+
+void fx_staging_write_safely(fx_staging *staging, fx_staging_slot *slot, uint64_t offset,
+                             size_t size) {
+    submit(staging, slot, FX_DEV_WRITE_SYNC, offset, size);
 }
 
 void fx_staging_copy(fx_staging *staging, uint64_t offset, const uint8_t *bytes, size_t size) {
@@ -98,6 +108,7 @@ int fx_staging_sync(fx_staging *staging) {
     fx_dev_op op = {.kind = FX_DEV_SYNC};
     fx_dev_submit(staging->queue, &op);
     (void)fx_dev_reap(staging->queue);
+    staging->unsafe = staging->unsafe && op.result != 0;
     return op.result;
 }
 

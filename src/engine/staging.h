@@ -20,6 +20,7 @@ typedef struct fx_staging {
     fx_staging_slot slots[FX_STAGING_SLOTS];
     unsigned under_way;
     int error; /* the first one since the last drain, -errno */
+    bool unsafe; /* something was written since the last sync */
     uint64_t written_bytes;
 } fx_staging;
 
@@ -30,6 +31,9 @@ void fx_staging_deinit(fx_staging *staging);
 fx_staging_slot *fx_staging_acquire(fx_staging *staging);
 /* Writes the first `size` bytes of the slot's buffer. */
 void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offset, size_t size);
+/* The same, and it is on stable storage when it is drained; nothing else is. */
+void fx_staging_write_safely(fx_staging *staging, fx_staging_slot *slot, uint64_t offset,
+                             size_t size);
 /* Writes `size` bytes from anywhere, through the buffers; the last block is filled up with
  * zeros. */
 void fx_staging_copy(fx_staging *staging, uint64_t offset, const uint8_t *bytes, size_t size);

@@ -11,11 +11,19 @@
 #include "base/mem.h"
 #include "disk/checkpoint.h"
 
+void fx_volume_announce(const fx_flusher *flusher) {
+    const fx_engine *engine = flusher->engine;
+    if (engine->moved != NULL) {
+        engine->moved(engine->moved_context);
+    }
+}
+
 feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what) {
     if (fx_load_relaxed(&flusher->status) == FEOX_OK) {
         (void)snprintf(flusher->failure, sizeof flusher->failure, "%s", what);
         flusher->failure_errno = error;
         fx_store_release(&flusher->status, (int32_t)status);
+        fx_volume_announce(flusher);
     }
     return fx_volume_status(flusher);
 }
@@ -57,6 +65,7 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->file_free, free_blocks * FX_BLOCK_SIZE);
     fx_store_relaxed(&figures->file_live, live);
     fx_store_relaxed(&figures->written_bytes, flusher->staging.written_bytes);
+    fx_store_relaxed(&figures->sync_method, (uint64_t)flusher->probe.best);
 }
 
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size) {

@@ -8,6 +8,7 @@
 #include "disk/segments.h"
 #include "disk/superblock.h"
 #include "engine/flusher.h"
+#include "engine/probe.h"
 #include "engine/space.h"
 #include "engine/staging.h"
 
@@ -19,7 +20,12 @@ typedef struct fx_volume_figures {
     uint64_t groups_written;
     uint64_t checkpoints;
     uint64_t written_bytes;
+    uint64_t sync_method;
 } fx_volume_figures;
+
+/* Who waits at the gate: for an even or an odd group, which some of them will lead; for the volume,
+ * whatever is durable; and for a limited time, to lead nothing. */
+enum { FX_TURN_EVEN, FX_TURN_ODD, FX_TURN_OWNER, FX_TURN_GUEST, FX_TURNS };
 
 struct fx_flusher {
     /* Constant after open. */
@@ -30,8 +36,9 @@ struct fx_flusher {
 
     /* Who owns the rest: guarded by the gate. */
     fx_mutex gate;
-    fx_cond turn;
+    fx_cond turns[FX_TURNS];
     bool busy;
+    uint64_t told; /* the durable group that all who waited for know of */
 
     /* Atomic. */
     uint64_t room;          /* relaxed: bytes of the file that the open group may fill */
@@ -39,6 +46,8 @@ struct fx_flusher {
     uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
     uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
     int32_t status;         /* released with `failure`; sticky */
+    int32_t flushed;        /* relaxed: how the last flush went ... */
+    uint64_t flushes;       /* ... and how many there were */
     uint64_t disk_reads;    /* relaxed */
     uint64_t disk_read_bytes;
     uint64_t corrupt_records;
@@ -48,6 +57,7 @@ struct fx_flusher {
     /* The owner's. */
     fx_dev_queue *queue;
     fx_staging staging;
+    fx_probe probe;
     fx_space space;
     fx_segments segments;
     fx_journal journal;
@@ -68,6 +78,8 @@ void fx_flusher_leave(fx_flusher *flusher);
 /* Makes the store read-only for good; the first failure counts. Returns it as the caller's
  * status. */
 feox_status fx_volume_fail(fx_flusher *flusher, feox_status status, int error, const char *what);
+/* Tells the store above that more is durable, or that something failed. Any thread. */
+void fx_volume_announce(const fx_flusher *flusher);
 /* Makes a growth of the file sticky that failed for anything but space. Owner. Returns the store's
  * status. */
 feox_status fx_volume_note_growth(fx_flusher *flusher);

@@ -6,7 +6,7 @@
 
 #define CHANGE_FLAGS                                                                               \
     (FEOX_IF_ABSENT | FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_KEEP_TTL | FEOX_CLEAR_TTL |         \
-     FEOX_DURABLE)
+     FX_DURABILITY_FLAGS)
 
 /* ---- Compare and swap ---- */
 

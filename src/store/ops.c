@@ -9,8 +9,8 @@
 
 #define INSERT_FLAGS                                                                               \
     (FEOX_IF_ABSENT | FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_KEEP_TTL | FEOX_CLEAR_TTL |         \
-     FEOX_DURABLE)
-#define DELETE_FLAGS (FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_DURABLE)
+     FX_DURABILITY_FLAGS)
+#define DELETE_FLAGS (FEOX_IF_PRESENT | FEOX_IF_VERSION | FX_DURABILITY_FLAGS)
 
 /* ---- Writing ---- */
 
@@ -52,9 +52,8 @@ static feox_status insert(feox_store *store, const void *key, size_t key_len, co
     return fx_report(fx_write_run(&w, key, key_len, written_out));
 }
 
-feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len,
-                             const void *value, size_t value_len, const feox_write *write,
-                             feox_written *written_out) {
+feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len, const void *value,
+                             size_t value_len, const feox_write *write, feox_written *written_out) {
     if (written_out != NULL) {
         memset(written_out, 0, sizeof *written_out);
     }
@@ -209,8 +208,7 @@ feox_status feox_get_into(feox_store *store, const void *key, size_t key_len, vo
                              : deliver(&fetched, buffer, capacity, value_len_out);
 }
 
-feox_status feox_get_view(feox_store *store, const void *key, size_t key_len,
-                          feox_view *view_out) {
+feox_status feox_get_view(feox_store *store, const void *key, size_t key_len, feox_view *view_out) {
     if (view_out == NULL) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }
@@ -293,8 +291,7 @@ feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count)
     return first;
 }
 
-feox_status feox_info(feox_store *store, const void *key, size_t key_len,
-                      feox_key_info *info_out) {
+feox_status feox_info(feox_store *store, const void *key, size_t key_len, feox_key_info *info_out) {
     if (info_out == NULL) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }

@@ -17,6 +17,9 @@ void fx_struct_write(void *given, const void *known, size_t known_size);
 /* Fills defaults and checks every member. FEOX_ERR_ARGUMENT with detail. */
 feox_status fx_options_read(const feox_options *given, feox_options *out);
 
+/* Flags that every write may have. */
+#define FX_DURABILITY_FLAGS (FEOX_DURABLE | FEOX_NO_WAIT)
+
 /* What a feox_write asks for. */
 typedef struct fx_intent {
     uint32_t flags;

@@ -10,7 +10,7 @@
 #include "store/write.h"
 
 #define PATCH_FLAGS                                                                                \
-    (FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_KEEP_TTL | FEOX_CLEAR_TTL | FEOX_DURABLE)
+    (FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_KEEP_TTL | FEOX_CLEAR_TTL | FX_DURABILITY_FLAGS)
 
 typedef feox_status (*json_edit)(const char *document, size_t document_len, const char *patch,
                                  size_t patch_len, size_t result_limit, char **result_out,
@@ -18,7 +18,7 @@ typedef feox_status (*json_edit)(const char *document, size_t document_len, cons
 
 static feox_status decide_store(fx_writing *w, fx_record *live, fx_change *change) {
     const uint64_t *version = w->context;
-    if (live == NULL || fx_record_version(live) != *version) {
+    if (live == NULL || w->live_version != *version) {
         return FEOX_MISMATCH;
     }
     change->expiry_ns = fx_write_kept_expiry(w, live);
@@ -30,8 +30,8 @@ static feox_status read_text(feox_store *store, const void *key, size_t key_len,
                              size_t *text_len_out, uint64_t *version_out) {
     uint8_t buffer[FX_INLINE_VALUE_MAX];
     fx_fetched fetched;
-    feox_status status = fx_fetch(&store->engine, fx_engine_hash(&store->engine, key, key_len),
-                                  key, key_len, buffer, sizeof buffer, &fetched);
+    feox_status status = fx_fetch(&store->engine, fx_engine_hash(&store->engine, key, key_len), key,
+                                  key_len, buffer, sizeof buffer, &fetched);
     if (status != FEOX_OK) {
         return status;
     }
@@ -62,7 +62,10 @@ static feox_status edit_once(feox_store *store, const void *key, size_t key_len,
     size_t result_len = 0;
     uint64_t version = 0;
     *again = false;
-    feox_status status = read_text(store, key, key_len, &text, &text_len, &version);
+    feox_status status = fx_write_settle(store, key, key_len);
+    if (status == FEOX_OK) {
+        status = read_text(store, key, key_len, &text, &text_len, &version);
+    }
     if (status != FEOX_OK) {
         return fx_report(status);
     }
@@ -75,8 +78,7 @@ static feox_status edit_once(feox_store *store, const void *key, size_t key_len,
     if (status != FEOX_OK) {
         return status; /* described by the editor */
     }
-    fx_writing w = {.store = store, .intent = *intent, .decide = decide_store,
-                    .context = &version};
+    fx_writing w = {.store = store, .intent = *intent, .decide = decide_store, .context = &version};
     w.change.value = (const uint8_t *)result;
     w.change.value_len = result_len;
     status = fx_report(fx_write_run(&w, key, key_len, written_out));
@@ -105,8 +107,8 @@ static feox_status edit_json(feox_store *store, const void *key, size_t key_len,
     status = fx_intent_read(write, PATCH_FLAGS, &intent);
     bool again = status == FEOX_OK;
     while (again) {
-        status = edit_once(store, key, key_len, edit, patch, patch_len, &intent, written_out,
-                           &again);
+        status =
+            edit_once(store, key, key_len, edit, patch, patch_len, &intent, written_out, &again);
     }
     return status;
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/event.h"
 #include "base/mem.h"
 #include "disk/dev.h"
 #include "engine/commit.h"
@@ -74,6 +75,8 @@ static feox_status start_engine(feox_store *store, bool persistent) {
         .expected_keys = o->expected_keys,
         .clock = store_clock,
         .clock_context = store,
+        .moved = fx_store_moved,
+        .moved_context = store,
         .shard_count = shard_count(),
     };
     return fx_report(fx_engine_init(&store->engine, &options));
@@ -120,6 +123,9 @@ static feox_status stop(feox_store *store) {
     if (store->dev != NULL) {
         fx_dev_close(store->dev);
     }
+    if (store->event_fd >= 0) {
+        fx_event_close(store->event_fd);
+    }
     if (store->engine.shard_count != 0) {
         fx_engine_deinit(&store->engine);
     }
@@ -147,6 +153,7 @@ feox_status feox_open(const char *path, const feox_options *options, feox_store 
     }
     store->options = known;
     store->pid = getpid();
+    store->event_fd = -1;
     uint32_t *alive = fx_mem_map_wipe_on_fork();
     if (alive != NULL) {
         *alive = 1;

@@ -17,8 +17,11 @@ struct feox_store {
     const uint32_t *alive;    /* 1; reads as 0 in a forked child */
     int64_t pid;              /* where the system cannot wipe a page on fork */
     fx_workers workers;
+    int32_t event_fd; /* atomic: of feox_durable_fd; -1: nobody has asked for it */
 };
 
+/* Raises the event: the engine's call when more is durable. `context` is the store. */
+void fx_store_moved(void *context);
 /* FEOX_OK, FEOX_ERR_ARGUMENT (no store) or FEOX_ERR_FORKED. */
 feox_status fx_store_enter(const feox_store *store);
 /* The same for a call that changes something: also FEOX_ERR_READ_ONLY and the like. */

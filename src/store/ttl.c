@@ -8,7 +8,7 @@
 #include "engine/fetch.h"
 #include "store/write.h"
 
-#define TTL_FLAGS (FEOX_IF_PRESENT | FEOX_IF_VERSION | FEOX_DURABLE)
+#define TTL_FLAGS (FEOX_IF_PRESENT | FEOX_IF_VERSION | FX_DURABILITY_FLAGS)
 
 int64_t fx_ttl_left_ms(const fx_engine *engine, uint64_t expiry_ns) {
     if (expiry_ns == 0) {

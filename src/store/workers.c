@@ -23,9 +23,19 @@ static void step(fx_workers *workers, uint64_t *swept_ns) {
     }
 }
 
+/* Waits until something is urgent, or for `interval_ms`. True: it is urgent. */
+static bool wait_locked(fx_workers *workers, uint64_t interval_ms) {
+    if (fx_load_relaxed(&workers->urgent) == 0) {
+        fx_cond_wait_for(&workers->wake, &workers->lock, interval_ms);
+    }
+    return fx_exchange_acq_rel(&workers->urgent, 0u) != 0;
+}
+
 static void *run(void *argument) {
     fx_workers *workers = argument;
-    uint64_t swept_ns = fx_engine_now(workers->engine);
+    fx_engine *engine = workers->engine;
+    uint64_t swept_ns = fx_engine_now(engine);
+    uint64_t stepped_ns = swept_ns;
     uint32_t interval = workers->flush_interval_ms < workers->sweep_interval_ms
                             ? workers->flush_interval_ms
                             : workers->sweep_interval_ms;
@@ -33,15 +43,33 @@ static void *run(void *argument) {
     interval = interval > 1 ? interval / 2 : 1;
     fx_mutex_lock(&workers->lock);
     while (!workers->stop) {
-        fx_cond_wait_for(&workers->wake, &workers->lock, interval);
-        if (!workers->stop) {
-            fx_mutex_unlock(&workers->lock);
-            step(workers, &swept_ns);
-            fx_mutex_lock(&workers->lock);
+        bool urgent = wait_locked(workers, interval);
+        if (workers->stop) {
+            break;
         }
+        fx_mutex_unlock(&workers->lock);
+        uint64_t now = fx_engine_now(engine);
+        if (urgent) { /* a failure is told to who asks for durability */
+            (void)fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher), now);
+        }
+        if (now - stepped_ns >= (uint64_t)interval * 1000000u) {
+            stepped_ns = now;
+            step(workers, &swept_ns);
+        }
+        fx_mutex_lock(&workers->lock);
     }
     fx_mutex_unlock(&workers->lock);
     return NULL;
+}
+
+void fx_workers_hurry(fx_workers *workers) {
+    /* Who finds it set has committed before the thread clears it and cuts the group. */
+    if (fx_load_relaxed(&workers->urgent) != 0 || fx_exchange_acq_rel(&workers->urgent, 1u) != 0) {
+        return;
+    }
+    fx_mutex_lock(&workers->lock);
+    fx_cond_wake_all(&workers->wake);
+    fx_mutex_unlock(&workers->lock);
 }
 
 /* The host's signals are not for our thread. */

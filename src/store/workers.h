@@ -15,7 +15,8 @@ typedef struct fx_workers {
     uint32_t flush_interval_ms, sweep_interval_ms;
     fx_mutex lock;
     fx_cond wake;
-    bool stop; /* guarded by lock */
+    bool stop;       /* guarded by lock */
+    uint32_t urgent; /* atomic: something is to be flushed now */
     pthread_t thread;
     bool running;
 } fx_workers;
@@ -23,6 +24,9 @@ typedef struct fx_workers {
 /* FEOX_ERR_MEMORY: no thread to be had. Signals are blocked in the thread. */
 feox_status fx_workers_start(fx_workers *workers, fx_engine *engine, uint32_t flush_interval_ms,
                              uint32_t sweep_interval_ms);
+/* The open group is flushed as soon as the thread can: who commits while it does shares the next.
+ * Any thread, no lock held. Cost: a load if it was asked for already. */
+void fx_workers_hurry(fx_workers *workers);
 /* Returns when the thread is gone. Also after a failed or missing start. */
 void fx_workers_stop(fx_workers *workers);
 

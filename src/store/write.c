@@ -1,5 +1,9 @@
 /* write: what is waited for, the disk, memory, a merge, is waited for without the lock, and then
  * the key is looked at again. So a decision is always about the state that it changes.
+ *
+ * A durable write that nobody waits for builds on one of its kind that is still hidden: it becomes
+ * durable with it or after it, so nothing can take the one away and leave the other. A refusal
+ * would tell of what a crash could still take back; so it waits, and is decided again.
  */
 #include "store/write.h"
 
@@ -63,7 +67,8 @@ bool fx_write_same_value(fx_writing *w, const fx_record *live, fx_change *change
 }
 
 /* The conditions of feox_write. */
-static feox_status check_intent(const fx_intent *intent, const fx_record *live) {
+static feox_status check_intent(const fx_intent *intent, const fx_record *live,
+                                uint64_t live_version) {
     if (live == NULL) {
         bool needs = (intent->flags & (FEOX_IF_PRESENT | FEOX_IF_VERSION)) != 0;
         return needs ? FEOX_NOT_FOUND : FEOX_OK;
@@ -71,7 +76,7 @@ static feox_status check_intent(const fx_intent *intent, const fx_record *live) 
     if ((intent->flags & FEOX_IF_ABSENT) != 0) {
         return FEOX_EXISTS;
     }
-    if ((intent->flags & FEOX_IF_VERSION) != 0 && fx_record_version(live) != intent->version) {
+    if ((intent->flags & FEOX_IF_VERSION) != 0 && live_version != intent->version) {
         return FEOX_MISMATCH;
     }
     if (intent->timestamp != 0 && fx_load_relaxed(&live->timestamp) >= intent->timestamp) {
@@ -80,32 +85,52 @@ static feox_status check_intent(const fx_intent *intent, const fx_record *live) 
     return FEOX_OK;
 }
 
+/* What the key is to become, `live` being what it is. */
+static feox_status decide(fx_writing *w, fx_record *live, fx_change *change) {
+    feox_status status = check_intent(&w->intent, live, w->live_version);
+    if (status == FEOX_OK && w->decide == NULL) {
+        status = live != NULL ? FEOX_OK : FEOX_NOT_FOUND;
+    } else if (status == FEOX_OK) {
+        change->hidden = w->durable;
+        change->kept = w->kept;
+        change->timestamp = w->intent.timestamp;
+        status = w->decide(w, live, change);
+    }
+    return status;
+}
+
+static feox_status delete_locked(fx_writing *w, fx_shard *shard, fx_record *live) {
+    uint64_t hash = w->change.hash;
+    return w->durable ? fx_commit_hide_delete_locked(shard, live, hash, w->intent.timestamp,
+                                                     w->kept, w->now_ns, &w->committed)
+                      : fx_commit_delete_locked(shard, live, hash, w->intent.timestamp, false,
+                                                w->now_ns, &w->committed);
+}
+
 /* One attempt, the lock held. */
 static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
-    uint64_t hash = w->change.hash;
-    fx_record *any = fx_commit_any_locked(shard, hash, w->change.key, w->change.key_len);
+    const fx_change *c = &w->change;
+    const fx_hidden *before = fx_commit_hidden_locked(shard, c->hash, c->key, c->key_len);
+    bool builds = before != NULL && before->kept && w->kept;
+    if (before != NULL && !builds) {
+        w->committed.group = before->group;
+        return FEOX_ERR_BUSY;
+    }
+    fx_record *any = !builds           ? fx_commit_any_locked(shard, c->hash, c->key, c->key_len)
+                     : before->deletes ? NULL
+                                       : before->record;
     uint64_t expiry = any != NULL ? fx_record_expiry(any) : 0;
     bool expired = expiry != 0 && expiry <= w->now_ns;
     fx_record *live = expired ? NULL : any;
-    feox_status status = check_intent(&w->intent, live);
+    w->live_version = live == NULL ? 0 : builds ? before->version : fx_record_version(live);
+    fx_change change = *c;
+    feox_status status = decide(w, live, &change);
     if (status != FEOX_OK) {
-        return status;
+        w->committed.group = builds ? before->group : 0;
+        return builds ? FEOX_ERR_BUSY : status;
     }
     if (w->decide == NULL) {
-        if (live == NULL) {
-            return FEOX_NOT_FOUND;
-        }
-        return w->durable ? fx_commit_hide_delete_locked(shard, live, hash, w->intent.timestamp,
-                                                         w->now_ns, &w->committed)
-                          : fx_commit_delete_locked(shard, live, hash, w->intent.timestamp, false,
-                                                    w->now_ns, &w->committed);
-    }
-    fx_change change = w->change;
-    change.hidden = w->durable;
-    change.timestamp = w->intent.timestamp;
-    status = w->decide(w, live, &change);
-    if (status != FEOX_OK) {
-        return status;
+        return delete_locked(w, shard, live);
     }
     w->created = live == NULL;
     status = fx_commit_put_locked(shard, any, &change, w->now_ns, &w->committed);
@@ -191,6 +216,17 @@ static bool make_room(fx_engine *engine, fx_shard *shard, bool block, room *r) {
     return round < ROOM_ROUNDS && r->fruitless < (engine->persistent ? ROOM_FRUITLESS : 2);
 }
 
+feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len) {
+    fx_engine *engine = &store->engine;
+    uint64_t hash = fx_engine_hash(engine, key, key_len);
+    fx_shard *shard = fx_engine_shard(engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    const fx_hidden *before = fx_commit_hidden_locked(shard, hash, key, key_len);
+    uint64_t group = before != NULL ? before->group : 0;
+    fx_spinlock_unlock(&shard->lock);
+    return group == 0 ? FEOX_OK : fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
+}
+
 feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count) {
     uint64_t group = 0;
     for (size_t i = 0; i < count; i++) {
@@ -211,11 +247,26 @@ feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t coun
     return status;
 }
 
+/* What must be durable at once is waited for here, by the caller later, or by nobody. */
+static feox_status settle(fx_writing *w, fx_shard *shard) {
+    const fx_waiting self = {shard, w->committed.version, w->committed.group};
+    if (w->kept) {
+        fx_workers_hurry(&w->store->workers);
+        return FEOX_OK;
+    }
+    if (w->later != NULL) {
+        *w->later = self;
+        return FEOX_OK;
+    }
+    return fx_write_wait(w->store, &self, 1);
+}
+
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
                          feox_written *written_out) {
     fx_engine *engine = &w->store->engine;
     w->durable = engine->persistent && ((w->intent.flags & FEOX_DURABLE) != 0 ||
                                         w->store->options.durability == FEOX_DURABILITY_DURABLE);
+    w->kept = w->durable && (w->intent.flags & FEOX_NO_WAIT) != 0;
     w->change.key = key;
     w->change.key_len = (uint32_t)key_len;
     w->change.hash = fx_engine_hash(engine, key, key_len);
@@ -240,8 +291,7 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         } else if (status == FEOX_END) {
             status = fx_commit_relieve(shard);
         } else if (status == FEOX_ERR_BUSY) {
-            status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
-                                     fx_engine_now(engine));
+            status = fx_flusher_sync(engine->flusher, w->committed.group, fx_engine_now(engine));
         } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 &&
                    make_room(engine, shard, w->block != NULL, &r)) {
             status = FEOX_OK;
@@ -258,17 +308,13 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     fx_block_release(w->block);
     fx_block_release(w->loaded);
     if (status == FEOX_OK && w->durable) {
-        const fx_waiting self = {shard, w->committed.version, w->committed.group};
-        if (w->later != NULL) {
-            *w->later = self;
-        } else {
-            status = fx_write_wait(w->store, &self, 1);
-        }
+        status = settle(w, shard);
     }
     if (status == FEOX_OK && written_out != NULL) {
         written_out->version = w->committed.version;
         written_out->timestamp = w->committed.timestamp;
         written_out->created = w->decide != NULL && w->created;
+        written_out->sequence = w->committed.group;
     }
     return status;
 }

@@ -26,8 +26,10 @@ struct fx_writing {
     fx_change change;     /* the caller: value and value_len, if known before; the rest: here */
     fx_decide decide;     /* NULL: the key is deleted */
     void *context;
-    bool durable; /* nobody may see it before it is on stable storage */
+    bool durable; /* nobody may see it before it is on stable storage ... */
+    bool kept;    /* ... and nobody waits for it */
     uint64_t now_ns;
+    uint64_t live_version; /* of the live record, for `decide`; 0: none */
     bool created;
     fx_waiting *later; /* NULL: fx_write_run waits for a durable write; else the caller does */
     fx_committed committed;
@@ -42,6 +44,8 @@ struct fx_writing {
 feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
                          feox_written *written_out);
 
+/* Waits until nothing of the key is in flight. */
+feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len);
 /* Waits until some durable writes are on stable storage: one flush for all. If they cannot be,
  * those that are not are taken back. */
 feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count);

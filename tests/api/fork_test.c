@@ -56,6 +56,10 @@ static void child(feox_store *store, feox_cursor *cursor) {
     REFUSES(feox_stats(store, &stats));
     REFUSES(feox_check(store, NULL, NULL, NULL));
     REFUSES(feox_flush(store));
+    int fd = -1;
+    REFUSES(feox_durable_sequence(store, &count));
+    REFUSES(feox_wait_durable(store, 1, -1));
+    REFUSES(feox_durable_fd(store, &fd));
     feox_cursor_close(cursor); /* legal, and harmless */
     REFUSES(feox_close(store));
 #if !KIT_TSAN

@@ -203,7 +203,7 @@ static void writes_that_contradict_themselves(void **state) {
     REFUSE(flags, FEOX_IF_ABSENT | FEOX_IF_PRESENT);
     REFUSE(flags, FEOX_IF_ABSENT | FEOX_IF_VERSION);
     REFUSE(flags, FEOX_IF_PRESENT | FEOX_IF_VERSION);
-    REFUSE(flags, 0x40u);
+    REFUSE(flags, 0x80u);
     REFUSE(flags, 0x80000000u);
 #undef REFUSE
     feox_write_init(&write);

@@ -10,18 +10,21 @@
  * is not the count itself is followed by it, so a state holds n or n + 1 operations at count n).
  * Four writers: each has its own keys and counter, and writes beside its count what it has read of
  * the others' counts: a state that holds the reader's write must hold what it had read.
+ * A writer that does not wait: hundreds of durable writes in flight; what feox_durable_sequence has
+ * reached, and what another thread has read, is there.
  */
 #define _GNU_SOURCE
 #include "support/kit.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KEYS = 60, WRITERS = 4, VALUE_MAX = 20000 };
+enum { KEYS = 60, WRITERS = 4, VALUE_MAX = 20000, ASYNC_KEYS = 500, ASYNC_IN_FLIGHT = 300 };
 
 /* ---- The sequence --------------------------------------------------------------------------- */
 
@@ -188,6 +191,10 @@ static feox_status step(writer *w, unsigned char *value, const feox_write *write
     return status == FEOX_OK ? store_progress(w->store, w->id, w->count, write) : status;
 }
 
+static int write_note(int pipe, const note *n) {
+    return write(pipe, n, sizeof *n) == (ssize_t)sizeof *n ? 0 : -1;
+}
+
 static void *write_forever(void *argument) {
     writer *w = argument;
     unsigned char *value = kit_alloc(VALUE_MAX);
@@ -205,9 +212,66 @@ static void *write_forever(void *argument) {
             _exit(3);
         }
         note n = {w->id, w->count};
-        if (report && write(w->pipe, &n, sizeof n) != (ssize_t)sizeof n) {
+        if (report && write_note(w->pipe, &n) != 0) {
             _exit(4);
         }
+    }
+    return NULL;
+}
+
+/* Write n of the writer that does not wait: n to one of its keys, then 1 more to its counter. */
+static feox_status async_write(feox_store *store, uint64_t n, const feox_write *write,
+                               uint64_t *sequence_out) {
+    uint64_t key = n % ASYNC_KEYS;
+    int64_t count = 0;
+    feox_written written = {0};
+    feox_status status = feox_insert_with(store, &key, sizeof key, &n, sizeof n, write, NULL);
+    if (status == FEOX_OK) {
+        status = feox_increment_with(store, "count", 5, 1, write, &count, &written);
+    }
+    *sequence_out = written.sequence;
+    return status != FEOX_OK || (uint64_t)count == n + 1 ? status : FEOX_MISMATCH;
+}
+
+static void async_forever(writer *w) {
+    static uint64_t sequences[ASYNC_IN_FLIGHT];
+    uint64_t done = w->count;
+    int fd = -1;
+    feox_write write;
+    feox_write_init(&write);
+    write.flags = FEOX_DURABLE | FEOX_NO_WAIT;
+    feox_status status = feox_durable_fd(w->store, &fd);
+    while (status == FEOX_OK) {
+        uint64_t durable = 0;
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        for (; status == FEOX_OK && w->count - done < ASYNC_IN_FLIGHT; w->count++) {
+            status =
+                async_write(w->store, w->count, &write, &sequences[w->count % ASYNC_IN_FLIGHT]);
+        }
+        if (status == FEOX_OK && poll(&one, 1, 10000) == 1) {
+            status = feox_durable_sequence(w->store, &durable);
+        }
+        while (done < w->count && sequences[done % ASYNC_IN_FLIGHT] <= durable) {
+            done++;
+        }
+        note n = {0, done};
+        if (write_note(w->pipe, &n) != 0) {
+            _exit(4);
+        }
+    }
+    fprintf(stderr, "writer: %s: %s\n", feox_status_name(status), feox_last_error());
+    _exit(3);
+}
+
+static void *read_forever(void *argument) {
+    const writer *w = argument;
+    for (;;) {
+        note n = {.writer = 1};
+        feox_status status = feox_get_into(w->store, "count", 5, &n.acknowledged, 8, NULL);
+        if (status == FEOX_OK && write_note(w->pipe, &n) != 0) {
+            _exit(4);
+        }
+        kit_sleep_ms(1);
     }
     return NULL;
 }
@@ -220,6 +284,7 @@ typedef struct job {
     feox_options options;
     uint64_t flush_every;
     bool durable;
+    bool async; /* one writer that does not wait, and a reader */
 } job;
 
 static void child(const job *j, int pipe_end) {
@@ -233,8 +298,11 @@ static void child(const job *j, int pipe_end) {
         _exit(2);
     }
     for (uint64_t i = 0; i < j->writers; i++) {
-        writers[i] = (writer){store,          i,          j->seed + i, j->counts[i],
-                              j->flush_every, j->durable, pipe_end};
+        writers[i] =
+            (writer){store, i, j->seed + i, j->counts[i], j->flush_every, j->durable, pipe_end};
+    }
+    if (j->async && pthread_create(&thread, NULL, read_forever, &writers[0]) == 0) {
+        async_forever(&writers[0]);
     }
     for (uint64_t i = 1; i < j->writers; i++) {
         if (pthread_create(&thread, NULL, write_forever, &writers[i]) != 0) {
@@ -348,8 +416,8 @@ static void expect_causes(feox_store *store, const job *j) {
             uint64_t there = recovered(store, id).count;
             if (of_reader.seen[id] > there) {
                 print_error("writer %u had read %llu of writer %u, and only %llu are there\n",
-                            (unsigned)reader, (unsigned long long)of_reader.seen[id],
-                            (unsigned)id, (unsigned long long)there);
+                            (unsigned)reader, (unsigned long long)of_reader.seen[id], (unsigned)id,
+                            (unsigned long long)there);
                 fail();
             }
         }
@@ -450,6 +518,48 @@ static void four_writers_leave_a_prefix_each(void **state) {
     kill_rounds(WRITERS, kit_env_number("FEOX_KILLS", 15), "four_writers_leave_a_prefix_each");
 }
 
+/* The store after `count` writes of async_write, and perhaps the first half of the next. */
+static void expect_async(feox_store *store, uint64_t count) {
+    for (uint64_t key = 0; key < ASYNC_KEYS; key++) {
+        uint64_t last = count / ASYNC_KEYS * ASYNC_KEYS + key;
+        bool half = last == count;
+        bool written = last < count || count >= ASYNC_KEYS;
+        last = last < count || !written ? last : last - ASYNC_KEYS;
+        uint64_t value = UINT64_MAX;
+        feox_status status = feox_get_into(store, &key, sizeof key, &value, 8, NULL);
+        bool as_written = written ? status == FEOX_OK && value == last : status == FEOX_NOT_FOUND;
+        assert_true(as_written || (half && status == FEOX_OK && value == count));
+    }
+}
+
+static void a_writer_that_does_not_wait(void **state) {
+    (void)state;
+    uint64_t random = kit_seed("a_writer_that_does_not_wait");
+    job j = {.path = fx_temp_fresh("async"), .writers = 1, .flush_every = 1, .async = true};
+    uint64_t acknowledged[WRITERS];
+    uint64_t rounds = kit_env_number("FEOX_KILLS", 15);
+    for (uint64_t round = 0; round < rounds; round++) {
+        kit_options_init(&j.options);
+        j.options.durability = round % 2 == 0 ? FEOX_DURABILITY_RELAXED : FEOX_DURABILITY_DURABLE;
+        j.options.flush_interval_ms = 3600000;
+        run_and_kill(&j, kit_below(&random, KIT_SLOW ? 200 : 60), acknowledged);
+        feox_store *store = open_after_kill(j.path, &j.options);
+        uint64_t count = 0;
+        feox_status status = feox_get_into(store, "count", 5, &count, 8, NULL);
+        assert_true(status == FEOX_OK || status == FEOX_NOT_FOUND);
+        assert_true(count >= acknowledged[0]); /* said to be durable */
+        assert_true(count >= acknowledged[1]); /* seen */
+        expect_async(store, count);
+        assert_ok(kit_check(store));
+        assert_ok(feox_close(store));
+        j.counts[0] = count;
+        j.counts[1] = 0;
+    }
+    printf("%llu kills, %llu writes\n", (unsigned long long)rounds,
+           (unsigned long long)j.counts[0]);
+    fx_file_remove(j.path);
+}
+
 /* Killed before and while the file is made: nothing, or an empty store; never a refusal. */
 static void killed_while_creating(void **state) {
     (void)state;
@@ -484,6 +594,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_writer_leaves_a_prefix),
         cmocka_unit_test(four_writers_leave_a_prefix_each),
+        cmocka_unit_test(a_writer_that_does_not_wait),
         cmocka_unit_test(killed_while_creating),
     };
     return cmocka_run_group_tests_name("fault/kill", tests, NULL, NULL);
