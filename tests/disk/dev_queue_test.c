@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "base/atomic.h"
 #include "base/rng.h"
@@ -65,6 +66,14 @@ ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset) {
     return allowed == 0 && size > 0 ? -1 : syscall(SYS_pwrite64, fd, buffer, allowed, offset);
 }
 
+ssize_t pwritev2(int fd, const struct iovec *vectors, int count, off_t offset, int flags) {
+    struct iovec vector = vectors[0];
+    vector.iov_len = vector.iov_len > 0 ? fault(fd, vector.iov_len, offset) : 0;
+    return vector.iov_len == 0 && vectors[0].iov_len > 0
+               ? -1
+               : syscall(SYS_pwritev2, fd, &vector, count, offset, 0L, flags);
+}
+
 static fx_dev *inherited;
 
 /* ---- Queues --------------------------------------------------------------------------------- */
@@ -110,8 +119,9 @@ static void random_submit(random_run *run, unsigned steps_left) {
         }
         memset(run->busy + first, 1, count);
         bool writing = fx_rng_below(&run->rng, 2) == 0;
+        fx_dev_kind write = fx_rng_below(&run->rng, 16) == 0 ? FX_DEV_WRITE_SYNC : FX_DEV_WRITE;
         *op = (fx_dev_op){
-            writing ? FX_DEV_WRITE : FX_DEV_READ, 1, first * BLOCK, count * BLOCK, buffer, NULL};
+            writing ? write : FX_DEV_READ, 1, first * BLOCK, count * BLOCK, buffer, NULL};
         memset(buffer, 0xEE, count * BLOCK);
         for (size_t i = 0; writing && i < count * BLOCK; i += 8) {
             uint64_t word = fx_rng_next(&run->rng);
@@ -137,7 +147,7 @@ static void random_reap(random_run *run) {
     run->wrong += !run->used[slot] || op->result != 0;
     run->used[slot] = false;
     run->under_way--;
-    if (op->kind == FX_DEV_WRITE) {
+    if (op->kind == FX_DEV_WRITE || op->kind == FX_DEV_WRITE_SYNC) {
         run->writes++;
         memcpy(run->model + op->offset, op->buffer, op->size);
     } else if (op->kind == FX_DEV_READ) {
@@ -389,6 +399,54 @@ static void test_dead_after_failed_sync(void **state) {
     assert_true(fx_child_run(child_sync_fails, fx_temp_fresh("sync"), backend));
 }
 
+/* `error` from the one call that writes and flushes: a refusal is worked around, a failure kills.
+ */
+static void child_no_safe_write(const char *path, int backend, int error) {
+    fx_dev *dev = NULL;
+    fx_dev_queue *queue = NULL;
+    uint8_t *buffer = fx_devs_blocks(2);
+    bool refusal = error != EIO;
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 16 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queue) == 0);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_pwritev2, error));
+    for (unsigned i = 0; i < 3; i++) {
+        memset(buffer, 'x', BLOCK);
+        int result = fx_devs_do(queue, FX_DEV_WRITE_SYNC, i * BLOCK, buffer, BLOCK);
+        FX_CHILD_CHECK(result == (refusal ? 0 : -EIO));
+        FX_CHILD_CHECK(fx_dev_read(dev, i * BLOCK, buffer + BLOCK, BLOCK) == 0);
+        FX_CHILD_CHECK(!refusal || memcmp(buffer, buffer + BLOCK, BLOCK) == 0);
+    }
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_SYNC, 0, NULL, 0) == (refusal ? 0 : -EIO));
+    if (refusal) { /* then both parts of it must succeed */
+        FX_CHILD_CHECK(fx_child_forbid(SYS_fdatasync, EIO));
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE_SYNC, 0, buffer, BLOCK) == -EIO);
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == -EIO);
+    }
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+}
+
+static void child_safe_write_refused(const char *path, int backend) {
+    child_no_safe_write(path, backend, EOPNOTSUPP);
+}
+
+static void child_safe_write_unknown(const char *path, int backend) {
+    child_no_safe_write(path, backend, ENOSYS);
+}
+
+static void child_safe_write_fails(const char *path, int backend) {
+    child_no_safe_write(path, backend, EIO);
+}
+
+static void test_safe_writes(void **state) {
+    int backend = *(int *)*state;
+    fx_dev_close(fx_devs_new(fx_temp_fresh("try"), backend));
+    assert_true(fx_child_run(child_safe_write_refused, fx_temp_fresh("safe"), backend));
+    assert_true(fx_child_run(child_safe_write_unknown, fx_temp_fresh("safe"), backend));
+    assert_true(fx_child_run(child_safe_write_fails, fx_temp_fresh("safe"), backend));
+}
+
 static void child_no_threads(const char *path, int backend) {
     fx_dev *dev = NULL;
     FX_CHILD_CHECK(fx_child_forbid(SYS_clone, EAGAIN) && fx_child_forbid(SYS_clone3, EAGAIN));
@@ -513,11 +571,17 @@ static void test_ring_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_random_operations),      cmocka_unit_test(test_faulty_transfers),
-        BOTH(test_sticky_error),           cmocka_unit_test(test_ring_not_inherited),
-        BOTH(test_threads_take_turns),     BOTH(test_dead_after_failed_write),
-        BOTH(test_file_size_limit),        BOTH(test_dead_after_failed_sync),
-        cmocka_unit_test(test_no_threads), cmocka_unit_test(test_ring_refused),
+        BOTH(test_random_operations),
+        cmocka_unit_test(test_faulty_transfers),
+        BOTH(test_sticky_error),
+        cmocka_unit_test(test_ring_not_inherited),
+        BOTH(test_threads_take_turns),
+        BOTH(test_dead_after_failed_write),
+        BOTH(test_file_size_limit),
+        BOTH(test_dead_after_failed_sync),
+        BOTH(test_safe_writes),
+        cmocka_unit_test(test_no_threads),
+        cmocka_unit_test(test_ring_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
