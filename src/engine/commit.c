@@ -145,9 +145,9 @@ static fx_hidden *find_hidden(const fx_shard *shard, uint64_t hash, const void *
     return NULL;
 }
 
-const fx_hidden *fx_commit_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
-                                         size_t key_len) {
-    return FX_LIKELY(shard->hidden_count == 0) ? NULL : find_hidden(shard, hash, key, key_len);
+const fx_hidden *fx_commit_find_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
+                                              size_t key_len) {
+    return find_hidden(shard, hash, key, key_len);
 }
 
 /* A record that nobody has seen, with its value. */

@@ -36,9 +36,15 @@ typedef struct fx_committed {
 fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
                                  uint64_t now_ns);
 
+const fx_hidden *fx_commit_find_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
+                                              size_t key_len);
 /* The newest write of the key that is hidden; NULL: none. */
-const fx_hidden *fx_commit_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
-                                         size_t key_len);
+static inline const fx_hidden *fx_commit_hidden_locked(const fx_shard *shard, uint64_t hash,
+                                                       const void *key, size_t key_len) {
+    return FX_LIKELY(shard->hidden_count == 0)
+               ? NULL
+               : fx_commit_find_hidden_locked(shard, hash, key, key_len);
+}
 
 /* Sets the key. `old` is what it replaces: its record in the table, expired or not, or NULL; for a
  * kept change of a key whose newest hidden write is kept too, the record of that, or NULL if it

@@ -9,6 +9,9 @@
 #include "engine/flusher.h"
 #include "engine/sweeper.h"
 
+/* How soon a flush that was urgent and found no room is tried again. */
+#define RETRY_MS 100u
+
 static void step(fx_workers *workers, uint64_t *swept_ns) {
     fx_engine *engine = workers->engine;
     uint64_t now = fx_engine_now(engine);
@@ -41,16 +44,20 @@ static void *run(void *argument) {
                             : workers->sweep_interval_ms;
     /* Half of it, so that nothing is older than the interval and a half when it is written. */
     interval = interval > 1 ? interval / 2 : 1;
+    bool again = false; /* what was urgent found no room: it has not become less so */
     fx_mutex_lock(&workers->lock);
     while (!workers->stop) {
-        bool urgent = wait_locked(workers, interval);
+        bool urgent = wait_locked(workers, again && interval > RETRY_MS ? RETRY_MS : interval);
+        urgent = urgent || again;
         if (workers->stop) {
             break;
         }
         fx_mutex_unlock(&workers->lock);
         uint64_t now = fx_engine_now(engine);
         if (urgent) { /* a failure is told to who asks for durability */
-            (void)fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher), now);
+            feox_status status =
+                fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher), now);
+            again = status != FEOX_OK && fx_flusher_status(engine->flusher) == FEOX_OK;
         }
         if (now - stepped_ns >= (uint64_t)interval * 1000000u) {
             stepped_ns = now;

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "support/kit.h"
 
+#include <poll.h>
+
 #define LARGE (200u << 10)
 /* More allocations than any one call makes. */
 #define TRIES 400u
@@ -220,6 +222,39 @@ static void durable_writes_fail_sound(void **state) {
     }
 }
 
+/* A write that nobody waits for, and no memory to flush it: told, and tried again by itself. */
+static void in_flight_without_memory(void **state) {
+    kit *k = *state;
+    feox_write write;
+    feox_write_init(&write);
+    write.flags = FEOX_DURABLE | FEOX_NO_WAIT;
+    struct pollfd one = {.events = POLLIN};
+    unsigned failures = 0;
+    quiet(k);
+    assert_ok(feox_durable_fd(k->store, &one.fd));
+    for (int i = 0; i < 30; i++) {
+        feox_written written;
+        uint64_t durable = 0;
+        assert_ok(feox_insert_with(k->store, "key", 3, &i, sizeof i, &write, &written));
+        fx_mem_fail_after(1, true);
+        feox_status status = FEOX_OK;
+        while (status == FEOX_OK && durable < written.sequence) {
+            assert_int_equal(poll(&one, 1, 60000), 1);
+            status = feox_durable_sequence(k->store, &durable);
+        }
+        fail_off();
+        assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
+        failures += status == FEOX_ERR_MEMORY;
+        while (durable < written.sequence) {
+            assert_int_equal(poll(&one, 1, 60000), 1);
+            status = feox_durable_sequence(k->store, &durable);
+            assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
+        }
+        kit_expect_bytes(k, "key", 3, &i, sizeof i);
+    }
+    printf("%u of 30 flushes lacked memory\n", failures);
+}
+
 /* ---- Calls that only read ---- */
 
 static void reads_fail_whole(void **state) {
@@ -422,6 +457,7 @@ int main(void) {
         cmocka_unit_test(bad_paths_leak_nothing),
         KIT_FILE(close_reports_a_failing_flush),
         KIT_FILE(durable_writes_fail_sound),
+        KIT_FILE(in_flight_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
