@@ -62,7 +62,7 @@ uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out) {
         fx_limbo_reclaim(&shard->limbo, &shard->slab, engine->persistent, safe, 4096);
         freed += before - shard->limbo.count;
         *waiting_out += shard->limbo.count;
-        if (shard->pending_count == 0 && shard->merging_count == 0) {
+        if (shard->pending_count == 0 && shard->merging_count == 0 && shard->hidden_count == 0) {
             fx_limbo_trim(&shard->limbo); /* nobody counts on room that was reserved */
         }
         fx_slab_trim(&shard->slab);
