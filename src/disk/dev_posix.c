@@ -71,9 +71,14 @@ static void direct_off(fx_dev_file *file) {
     fx_store_release(&file->direct, 0u);
 }
 
-static uint64_t file_size(const fx_dev_file *file) {
+/* A file system that was shut down does not even say sizes. Then the last known one counts, so that
+ * nothing looks cut off, and the transfer gets to say what is wrong. */
+static uint64_t file_size(fx_dev_file *file) {
     struct stat status;
-    return fstat(file->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+    if (fstat(file->fd, &status) == 0) {
+        fx_store_relaxed(&file->size, (uint64_t)status.st_size);
+    }
+    return fx_load_relaxed(&file->size);
 }
 
 static ssize_t transfer_once(const fx_dev_file *file, bool writing, uint64_t offset, uint8_t *bytes,
@@ -260,6 +265,7 @@ static int grow(fx_dev *dev, uint64_t size) {
         /* Quotas and the file system's own bound are lack of space to whoever asks for some. */
         return result == -EDQUOT || result == -EFBIG ? -ENOSPC : result;
     }
+    fx_store_relaxed(&file->size, size);
     return full_sync(file);
 }
 
@@ -273,7 +279,11 @@ static int shrink(fx_dev *dev, uint64_t size) {
         return result;
     }
     result = resize(file, size);
-    return result == 0 ? full_sync(file) : result;
+    if (result != 0) {
+        return result;
+    }
+    fx_store_relaxed(&file->size, size);
+    return full_sync(file);
 }
 
 /* ---- Queues and closing --------------------------------------------------------------------- */
@@ -443,6 +453,7 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
         file->made = false;
     }
     file->was_empty = status == FEOX_OK && opened.st_size == 0;
+    file->size = status == FEOX_OK ? (uint64_t)opened.st_size : 0;
     if (status != FEOX_OK) {
         if (file->made) {
             (void)unlink(how->path);
