@@ -206,11 +206,12 @@ static int fill(fx_dev_file *file, uint64_t from, uint64_t to) {
     return result;
 }
 
-/* False if the file system certainly has no room. Asked first, because an attempt would take all
- * there is away from everybody (on tmpfs: the machine's memory) before it fails. */
+/* False if the file system certainly has no room; some (ramfs) do not say. Asked first, because an
+ * attempt would take all there is away from everybody (on tmpfs: the machine's memory) before it
+ * fails. */
 static bool may_fit(const fx_dev_file *file, uint64_t size) {
     struct statvfs status;
-    return fstatvfs(file->fd, &status) != 0 || status.f_frsize == 0 ||
+    return fstatvfs(file->fd, &status) != 0 || status.f_frsize == 0 || status.f_blocks == 0 ||
            size / status.f_frsize <= status.f_bfree;
 }
 
@@ -422,6 +423,12 @@ static int lock_file(int fd) {
     }
 }
 
+/* Files of the kernel, as in /proc, say that they are empty and are not. Nobody meant those. */
+static bool only_looks_empty(int fd, const struct stat *status) {
+    char byte;
+    return status->st_size == 0 && pread(fd, &byte, 1, 0) != 0;
+}
+
 /* One attempt. FEOX_STALE: the name changed meanwhile, start again. */
 static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     struct stat named;
@@ -451,6 +458,8 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     } else if (stat(how->path, &named) != 0 || !same_file(&named, &opened)) {
         status = FEOX_STALE;
         file->made = false;
+    } else if (only_looks_empty(file->fd, &opened)) {
+        status = refuse_kind(how);
     }
     file->was_empty = status == FEOX_OK && opened.st_size == 0;
     file->size = status == FEOX_OK ? (uint64_t)opened.st_size : 0;
