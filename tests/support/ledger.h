@@ -20,6 +20,12 @@ void ledger_free(ledger *l);
 feox_status ledger_work(feox_store *store, void *l);
 /* How the next victim writes: with FEOX_DURABLE at each increment, or trusting the store's mode. */
 void ledger_flag(ledger *l, int flagged);
+/* The parent: what was acknowledged or read until now must be there in the end, and what may follow
+ * need not, because the system under the victim is being taken away. Without this call, everything
+ * must be there. */
+void ledger_mark(ledger *l);
+/* Keys, over all rounds, that lost an acknowledgement after the mark. */
+uint64_t ledger_lost(const ledger *l);
 /* Every acknowledged increment is there, none that was not attempted, and nothing is gone that a
  * reader had seen. The store is the base of the next round. */
 void ledger_verify(ledger *l, feox_store *store);

@@ -21,7 +21,7 @@
 struct fx_mount {
     fx_mount *next;
     const char *point;
-    const char *image; /* NULL: tmpfs */
+    const char *image; /* NULL: in memory */
     const char *type;
     uint32_t sector_size;
     bool mounted;
@@ -194,7 +194,9 @@ fx_mount *fx_mount_begin(const fx_mount_how *how, const char **why_not_out) {
     m->type = how->type;
     m->sector_size = how->sector_size;
     m->point = fx_temp_fresh("mount");
-    m->image = strcmp(how->type, "tmpfs") != 0 ? fx_temp_fresh("image") : NULL;
+    if (strcmp(how->type, "tmpfs") != 0 && strcmp(how->type, "ramfs") != 0) {
+        m->image = how->below == NULL ? fx_temp_fresh("image") : fx_mount_file(how->below, "image");
+    }
     m->next = mounts;
     mounts = m;
     if (!begin(m, how)) {
@@ -217,6 +219,11 @@ const char *fx_mount_file(const fx_mount *m, const char *name) {
 bool fx_mount_again(fx_mount *m, const char *options, const char **why_not_out) {
     *why_not_out = reason;
     return unmount(m) && mount_image(m, options, false);
+}
+
+bool fx_mount_stop(fx_mount *m, const char **why_not_out) {
+    *why_not_out = reason;
+    return unmount(m);
 }
 
 void fx_mount_end(fx_mount *m) {

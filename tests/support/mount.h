@@ -14,10 +14,12 @@
 typedef struct fx_mount fx_mount;
 
 typedef struct fx_mount_how {
-    const char *type;     /* "tmpfs", or one that there is a mkfs.TYPE for: "ext4", "xfs" ... */
+    const char *type;     /* "tmpfs", "ramfs" (which has no limit), or one that there is a mkfs.TYPE
+                            for: "ext4", "xfs" ... */
     uint64_t size;        /* bytes; mkfs.xfs wants at least 300 MiB, mkfs.btrfs 110 */
     const char *options;  /* of mount, "ro,noatime"; NULL: none */
     uint32_t sector_size; /* of the loop device; 0: as usual, 512 */
+    const fx_mount *below; /* the image lies in that one; NULL: among the temporary files */
 } fx_mount_how;
 
 /* Makes and mounts an empty file system, of which all room is the user's. NULL: it cannot be done
@@ -30,6 +32,8 @@ const char *fx_mount_file(const fx_mount *mount, const char *name);
 /* Unmounts it and mounts the same image again, with these options (NULL: none), as after a crash
  * of the file system. Not for tmpfs. False: *why_not_out says why, and it is not mounted. */
 bool fx_mount_again(fx_mount *mount, const char *options, const char **why_not_out);
+/* Unmounts it, until fx_mount_again. False: *why_not_out says why; nothing has changed. */
+bool fx_mount_stop(fx_mount *mount, const char **why_not_out);
 /* Unmounts it and forgets the image. Every file must be closed. */
 void fx_mount_end(fx_mount *mount);
 

@@ -152,6 +152,9 @@ struct prefix_run {
     model models[WRITERS];
     prefix_rhythm rhythm;
     _Atomic uint64_t acknowledged[WRITERS]; /* operations; the child's while it lives */
+    uint64_t marked[WRITERS];               /* of them; what must be there */
+    bool is_marked;
+    uint64_t lost;
 };
 
 typedef struct writer {
@@ -244,6 +247,17 @@ void prefix_set_rhythm(prefix_run *run, prefix_rhythm rhythm) {
     run->rhythm = rhythm;
 }
 
+void prefix_mark(prefix_run *run) {
+    for (uint64_t i = 0; i < run->writers; i++) {
+        run->marked[i] = atomic_load(&run->acknowledged[i]);
+    }
+    run->is_marked = true;
+}
+
+uint64_t prefix_lost(const prefix_run *run) {
+    return run->lost;
+}
+
 uint64_t prefix_total(const prefix_run *run) {
     uint64_t total = 0;
     for (uint64_t i = 0; i < run->writers; i++) {
@@ -267,12 +281,14 @@ static progress recovered(feox_store *store, uint64_t id) {
 static void expect_prefix(feox_store *store, prefix_run *run, uint64_t id) {
     model *m = &run->models[id];
     uint64_t acknowledged = atomic_load(&run->acknowledged[id]);
+    uint64_t wanted = run->is_marked ? run->marked[id] : acknowledged;
     uint64_t count = recovered(store, id).count;
-    if (count < acknowledged || count < m->count) {
-        print_error("writer %u: %llu acknowledged, %llu there\n", (unsigned)id,
-                    (unsigned long long)acknowledged, (unsigned long long)count);
+    if (count < wanted || count < m->count) {
+        print_error("writer %u: %llu acknowledged in time, %llu there\n", (unsigned)id,
+                    (unsigned long long)wanted, (unsigned long long)count);
         fail();
     }
+    run->lost += count < acknowledged;
     while (m->count < count) {
         model_apply(m, nth_op(run->seed + id, m->count));
     }
@@ -368,7 +384,10 @@ void prefix_verify(prefix_run *run, feox_store *store) {
     for (uint64_t i = 0; i < run->writers; i++) {
         expect_prefix(store, run, i);
     }
+    run->is_marked = false;
     for (uint64_t i = 0; i < run->writers; i++) {
         finish_half(store, run, i);
+        /* What was lost after the mark is no promise to the next victim's parent. */
+        atomic_store(&run->acknowledged[i], run->models[i].count);
     }
 }

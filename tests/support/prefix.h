@@ -28,6 +28,12 @@ void prefix_free(prefix_run *run);
 void prefix_set_rhythm(prefix_run *run, prefix_rhythm rhythm);
 /* A victim_work with the run as its context. */
 feox_status prefix_work(feox_store *store, void *run);
+/* The parent: what the victim has acknowledged until now must be there in the end, and what it may
+ * acknowledge from now on need not, because the system under it is being taken away. Without this
+ * call, everything must be there. */
+void prefix_mark(prefix_run *run);
+/* Acknowledgements after the mark that were lost, in all rounds: one for each writer and round. */
+uint64_t prefix_lost(const prefix_run *run);
 /* The store is exactly the state after some number of each writer's operations, at least those that
  * were durable and those that another writer had read. Finishes operations that were half done; the
  * next victim goes on from there. Nothing else may be in the store. */
