@@ -2,7 +2,7 @@
 # test.sh [--long]: installs what is missing, builds everything, runs every suite, and ends with
 # "N passed, N failed". --long lets the tests that know FEOX_LONG run for as long as they like.
 #
-#   release   everything, and the packages seen from outside
+#   release   everything, the packages seen from outside, and other environments
 #   debug     everything that runs the library, with the slow assertions
 #   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs threads, under ThreadSanitizer
@@ -30,7 +30,8 @@ done
 # shellcheck source=cmake/packages.sh
 . cmake/packages.sh
 install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
-    libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 || exit 1
+    libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 \
+    e2fsprogs xfsprogs btrfs-progs mount || exit 1
 
 logs=$root/build/logs
 mkdir -p "$logs"
@@ -80,6 +81,14 @@ suite() {
     printf '%-16s run in %d s\n' "$name tests" $((SECONDS - begin))
 }
 
+# The same programs in other places; a line for each.
+environments() {
+    local begin=$SECONDS
+    cmake/environments.sh "$root/build/release" "$logs" "$jobs" ${FEOX_LONG:+--long} ||
+        failed_steps=$((failed_steps + $?))
+    printf '%-16s run in %d s\n' "environments" $((SECONDS - begin))
+}
+
 # ThreadSanitizer of gcc 12 cannot live with the widest address randomisation of newer kernels. Says
 # how to start a program so that it can; fails if there is no way here.
 tsan_runner() {
@@ -103,7 +112,7 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 once='^(tidy|package)$'
 runner=
 step clang build_clang
-step release build release -DCMAKE_BUILD_TYPE=Release && suite release
+step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments
 step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "$once"
 step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "$once"
 if runner=$(tsan_runner); then

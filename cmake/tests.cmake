@@ -5,6 +5,7 @@ pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 # Tests that compare with cJSON are built where it is; the library itself never uses it.
 pkg_check_modules(CJSON IMPORTED_TARGET libcjson)
 file(GLOB FEOX_SUPPORT CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.c)
+list(FILTER FEOX_SUPPORT EXCLUDE REGEX "/under\\.c$")
 file(GLOB FEOX_TESTS_FOUND CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/*_test.c
   ${PROJECT_SOURCE_DIR}/tests/*_test.c)
 
@@ -17,6 +18,11 @@ target_link_libraries(feox_test_flags INTERFACE feox_flags PkgConfig::CMOCKA)
 
 add_library(feox_test_support OBJECT ${FEOX_SUPPORT})
 target_link_libraries(feox_test_support PRIVATE feox_test_flags)
+
+# Starts other tests in poorer environments; see cmake/environments.sh.
+add_executable(test_under ${PROJECT_SOURCE_DIR}/tests/support/under.c
+  $<TARGET_OBJECTS:feox_test_support> $<TARGET_OBJECTS:feox_objects>)
+target_link_libraries(test_under PRIVATE feox_test_flags ${URING_ARCHIVE} Threads::Threads)
 
 # A test that hangs is a failure: two minutes is far above what any takes under a sanitizer.
 set(FEOX_TEST_TIMEOUT 120 CACHE STRING "Seconds that one test program may take")

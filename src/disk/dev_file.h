@@ -27,6 +27,7 @@ typedef struct fx_dev_file {
     fx_dev_queue *spare; /* the ring that open made to see whether it can, for the first queue */
     uint32_t direct;     /* O_DIRECT is on; it is only ever turned off */
     uint32_t no_dsync;   /* the system cannot write and flush in one call */
+    uint64_t size;       /* when the system last told it */
     int error;           /* 0, or the -errno that made the device dead; set once */
 } fx_dev_file;
 

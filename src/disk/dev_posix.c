@@ -74,9 +74,14 @@ static void direct_off(fx_dev_file *file) {
     fx_store_release(&file->direct, 0u);
 }
 
-static uint64_t file_size(const fx_dev_file *file) {
+/* A file system that was shut down does not even say sizes. Then the last known one counts, so that
+ * nothing looks cut off, and the transfer gets to say what is wrong. */
+static uint64_t file_size(fx_dev_file *file) {
     struct stat status;
-    return fstat(file->fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+    if (fstat(file->fd, &status) == 0) {
+        fx_store_relaxed(&file->size, (uint64_t)status.st_size);
+    }
+    return fx_load_relaxed(&file->size);
 }
 
 static ssize_t transfer_once(const fx_dev_file *file, fx_dev_kind kind, uint64_t offset,
@@ -229,11 +234,12 @@ static int fill(fx_dev_file *file, uint64_t from, uint64_t to) {
     return result;
 }
 
-/* False if the file system certainly has no room. Asked first, because an attempt would take all
- * there is away from everybody (on tmpfs: the machine's memory) before it fails. */
+/* False if the file system certainly has no room; some (ramfs) do not say. Asked first, because an
+ * attempt would take all there is away from everybody (on tmpfs: the machine's memory) before it
+ * fails. */
 static bool may_fit(const fx_dev_file *file, uint64_t size) {
     struct statvfs status;
-    return fstatvfs(file->fd, &status) != 0 || status.f_frsize == 0 ||
+    return fstatvfs(file->fd, &status) != 0 || status.f_frsize == 0 || status.f_blocks == 0 ||
            size / status.f_frsize <= status.f_bfree;
 }
 
@@ -288,6 +294,7 @@ static int grow(fx_dev *dev, uint64_t size) {
         /* Quotas and the file system's own bound are lack of space to whoever asks for some. */
         return result == -EDQUOT || result == -EFBIG ? -ENOSPC : result;
     }
+    fx_store_relaxed(&file->size, size);
     return full_sync(file);
 }
 
@@ -301,7 +308,11 @@ static int shrink(fx_dev *dev, uint64_t size) {
         return result;
     }
     result = resize(file, size);
-    return result == 0 ? full_sync(file) : result;
+    if (result != 0) {
+        return result;
+    }
+    fx_store_relaxed(&file->size, size);
+    return full_sync(file);
 }
 
 /* ---- Queues and closing --------------------------------------------------------------------- */
@@ -440,6 +451,12 @@ static int lock_file(int fd) {
     }
 }
 
+/* Files of the kernel, as in /proc, say that they are empty and are not. Nobody meant those. */
+static bool only_looks_empty(int fd, const struct stat *status) {
+    char byte;
+    return status->st_size == 0 && pread(fd, &byte, 1, 0) != 0;
+}
+
 /* One attempt. FEOX_STALE: the name changed meanwhile, start again. */
 static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     struct stat named;
@@ -469,8 +486,11 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     } else if (stat(how->path, &named) != 0 || !same_file(&named, &opened)) {
         status = FEOX_STALE;
         file->made = false;
+    } else if (only_looks_empty(file->fd, &opened)) {
+        status = refuse_kind(how);
     }
     file->was_empty = status == FEOX_OK && opened.st_size == 0;
+    file->size = status == FEOX_OK ? (uint64_t)opened.st_size : 0;
     if (status != FEOX_OK) {
         if (file->made) {
             (void)unlink(how->path);

@@ -32,6 +32,7 @@
 #include "disk/dev_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <time.h>
 
@@ -270,6 +271,22 @@ static int can_do(struct io_uring *ring) {
     return result;
 }
 
+/* Keeps clear of 0, 1 and 2, too: who puts a new standard output there would close the ring, and
+ * the ring's end would close theirs. */
+static int above_standard(struct io_uring *ring) {
+    if (ring->ring_fd > 2) {
+        return 0;
+    }
+    int higher = fcntl(ring->ring_fd, F_DUPFD_CLOEXEC, 3);
+    if (higher < 0) {
+        return -errno;
+    }
+    (void)close(ring->ring_fd);
+    ring->ring_fd = higher;
+    ring->enter_ring_fd = higher;
+    return 0;
+}
+
 int fx_dev_uring_queue_open(fx_dev_file *file, fx_dev_queue **queue_out) {
     ring_queue *q = fx_mem_zalloc(sizeof *q);
     if (q == NULL) {
@@ -280,7 +297,8 @@ int fx_dev_uring_queue_open(fx_dev_file *file, fx_dev_queue **queue_out) {
         fx_mem_free(q);
         return result;
     }
-    result = can_do(&q->ring);
+    result = above_standard(&q->ring);
+    result = result == 0 ? can_do(&q->ring) : result;
     if (result == 0) {
         result = io_uring_ring_dontfork(&q->ring);
     }

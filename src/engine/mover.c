@@ -8,6 +8,7 @@
  */
 #include "engine/mover.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,7 +189,11 @@ static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const 
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment) {
     const uint8_t *bytes;
     feox_status status = read_segment(flusher, mover, segment, &bytes);
-    if (status != FEOX_OK && (status != FEOX_ERR_IO || segment->blocks == 0)) {
+    if (status == FEOX_ERR_IO && segment->blocks == 0) {
+        /* Nothing is lost, but the ring can never be emptied: soon nothing could be written. */
+        return fx_volume_fail(flusher, status, EIO, "the journal cannot be read back");
+    }
+    if (status != FEOX_OK && status != FEOX_ERR_IO) {
         return status;
     }
     if (status != FEOX_OK || (segment->blocks > 0 && !is_sound(flusher, segment, bytes))) {

@@ -102,6 +102,9 @@ static feox_status start_file(feox_store *store, const char *path) {
     };
     status = fx_flusher_open(&store->engine, store->dev, &options, &store->engine.flusher);
     if (status != FEOX_OK) {
+        /* A file that this open made, and could not finish, goes again. */
+        fx_dev_file_discard(store->dev, path);
+        store->dev = NULL;
         return status;
     }
     uint64_t persisted = fx_flusher_time(store->engine.flusher);

@@ -487,12 +487,35 @@ static void child_grow_sync_fails(const char *path, int backend) {
     FX_CHILD_CHECK(fx_dev_file_sync_name(dev, path) == FEOX_ERR_IO);
 }
 
+/* A file system that was shut down does not say sizes: nothing looks cut off because of it, and
+ * nothing is cut. */
+static void child_no_sizes(const char *path, int backend) {
+    fx_dev *dev = NULL;
+    void *buffer = fx_devs_blocks(1);
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 16 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_newfstatat, EIO) && fx_child_forbid(SYS_fstat, EIO));
+    FX_CHILD_CHECK(fx_dev_size(dev) == 16 * BLOCK);
+    FX_CHILD_CHECK(fx_dev_read(dev, 15 * BLOCK, buffer, BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 20 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_size(dev) == 20 * BLOCK);
+    FX_CHILD_CHECK(fx_dev_shrink(dev, 18 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_size(dev) == 18 * BLOCK);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_fallocate, EIO));
+    FX_CHILD_CHECK(fx_dev_grow(dev, 32 * BLOCK) == -EIO);
+    FX_CHILD_CHECK(fx_dev_size(dev) == 18 * BLOCK);
+    FX_CHILD_CHECK(lseek(((fx_dev_file *)dev)->fd, 0, SEEK_END) == (off_t)(18 * BLOCK));
+    fx_dev_close(dev);
+    free(buffer);
+}
+
 static void test_refused_calls(void **state) {
     int backend = *(int *)*state;
     fx_dev_close(fx_devs_new(fx_temp_fresh("try"), backend));
     assert_true(fx_child_run(child_no_fallocate, fx_temp_fresh("fill"), backend));
     assert_true(fx_child_run(child_no_space, fx_temp_fresh("full"), backend));
     assert_true(fx_child_run(child_grow_sync_fails, fx_temp_fresh("grow-sync"), backend));
+    assert_true(fx_child_run(child_no_sizes, fx_temp_fresh("no-sizes"), backend));
 }
 
 /* clang-format off */

@@ -499,6 +499,27 @@ static void test_device_failure(void **state) {
     }
 }
 
+/* What the ring holds must move before the ring can be used again: if it cannot be read, soon
+ * nothing can be written, and that is told at once and not when the buffers are full. */
+static void test_unreadable_journal(void **state) {
+    (void)state;
+    world *w = world_create(seed_of("unreadable_journal"));
+    assert_int_equal(world_open(w), FEOX_OK);
+    assert_int_equal(world_put(w, 0, 100), FEOX_OK);
+    assert_int_equal(world_sync(w), FEOX_OK);
+    mem_dev_fail_reads(w->dev, 0, UINT64_MAX);
+    assert_int_equal(world_checkpoint(w, false), FEOX_ERR_IO);
+    assert_int_equal(fx_flusher_status(w->engine.flusher), FEOX_ERR_IO);
+    mem_dev_fail_reads(w->dev, 0, 0);
+    assert_int_equal(world_sync(w), FEOX_ERR_IO);
+    assert_int_equal(look(w, 0, 1), 100);
+    assert_int_equal(world_close(w), FEOX_ERR_IO);
+    assert_int_equal(world_open(w), FEOX_OK);
+    assert_true(state_is(w, w->sizes, w->stamps));
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 /* Full: said at the write, reads and deletes go on, and after deletes writes do again. */
 static void test_full(void **state) {
     (void)state;
@@ -723,11 +744,17 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crashes),   cmocka_unit_test(test_crash_while_making),
-        cmocka_unit_test(test_steady),    cmocka_unit_test(test_device_failure),
-        cmocka_unit_test(test_full),      cmocka_unit_test(test_device_full),
-        cmocka_unit_test(test_reads),     cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_read_only), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_crash_while_making),
+        cmocka_unit_test(test_steady),
+        cmocka_unit_test(test_device_failure),
+        cmocka_unit_test(test_unreadable_journal),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_device_full),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
