@@ -418,6 +418,17 @@ FEOX_API void feox_statistics_init(feox_statistics *stats);
 /* Fills `stats` (initialised by feox_statistics_init). Cost: microseconds; touches every shard. */
 FEOX_API feox_status feox_stats(feox_store *store, feox_statistics *stats);
 
+/* One thing that a check or a salvage found. Valid during the call that brings it. */
+typedef struct feox_finding {
+    const char *text;        /* what is wrong, a few words of English */
+    const void *key;         /* the key that it costs, if it is known; else NULL and 0 */
+    size_t key_len;
+    uint64_t offset, length; /* the bytes of the file; 0, 0: it has no place */
+} feox_finding;
+
+/* Called in the calling thread, once for each finding. It must not call into the same store. */
+typedef void (*feox_found)(void *context, const feox_finding *finding);
+
 /* What a check found. */
 typedef struct feox_check_report {
     size_t struct_size;
@@ -431,9 +442,42 @@ FEOX_API void feox_check_report_init(feox_check_report *report);
 /* Verifies the whole store: every structure in memory against its neighbours and every byte that
  * the file holds for a live record. `line`, if not NULL, is called in the calling thread with one
  * text line for each problem. FEOX_OK: clean; FEOX_ERR_CORRUPT: problems found. Writers wait
- * meanwhile. Cost: reads everything. */
+ * meanwhile. Cost: reads everything; a few MiB of memory. */
 FEOX_API feox_status feox_check(feox_store *store, feox_check_report *report,
                                 void (*line)(void *context, const char *text), void *context);
+
+#define FEOX_CHECK_QUICK 0x01u /* structure only: reads no record of the file, unless opening it
+                                  found some damaged */
+/* The same, with flags, and with each problem's key and place for `found` (may be NULL). */
+FEOX_API feox_status feox_check_with(feox_store *store, uint32_t flags, feox_check_report *report,
+                                     feox_found found, void *context);
+
+/* What a salvage did. */
+typedef struct feox_salvage_report {
+    size_t struct_size;
+    uint64_t keys_copied;
+    uint64_t bytes_copied;   /* of keys and values */
+    uint64_t keys_lost;      /* known keys whose newest value is damaged: not copied */
+    uint64_t problems;       /* everything found damaged, keys_lost included; 0: all is there */
+    uint64_t scanned;        /* 1: superblocks or table were lost, so the file was searched */
+    uint64_t reserved[2];
+} feox_salvage_report;
+
+FEOX_API void feox_salvage_report_init(feox_salvage_report *report);
+/* Copies what is sound of the store in the file `path` to a new store in `out_path`, which must not
+ * exist (FEOX_EXISTS). `path` is only read, and must not be open elsewhere. Values, remaining times
+ * to live and timestamps are kept; versions are new. `found`, if not NULL, hears of all that is
+ * damaged. `report` may be NULL, or is initialised by feox_salvage_report_init.
+ * If superblocks or the table are lost, the file is searched for records, and the newest one of
+ * each key counts. Then a key may come back whose deletion is no longer in the file, and one that
+ * was being written when the store crashed. A key whose newest record is known to be damaged is
+ * lost, and not replaced by an older value.
+ * FEOX_OK: nothing is damaged. FEOX_ERR_CORRUPT: something is, and the rest was copied.
+ * FEOX_ERR_NOT_FEOX: the file holds nothing of a store, and nothing was made. Other failures may
+ * leave an incomplete `out_path`. Cost: reads the file about twice and writes what is in it; memory
+ * for the keys, and for one value at a time. */
+FEOX_API feox_status feox_salvage(const char *path, const char *out_path,
+                                  feox_salvage_report *report, feox_found found, void *context);
 
 /* "1.0.0" */
 FEOX_API const char *feox_version(void);
