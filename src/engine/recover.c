@@ -38,8 +38,6 @@
 
 /* The size of a file of which nothing but the size is made: one that no other file of zeros has. */
 #define NEW_FILE_SIZE (FX_SUPERBLOCK_AREA + 2477u)
-/* Free blocks that a new file has besides its ring. */
-#define NEW_FILE_SPARE 256u
 /* Versions that a crash may have taken back are not given out again: every opening begins this far
  * above the last one, and makes that durable before it gives out any. Versions count to 2^56. */
 #define COUNTER_GAP ((uint64_t)1 << 28)
@@ -81,8 +79,9 @@ static feox_status create_error(const fx_recovery *r, int error) {
 
 static feox_status create_file(fx_recovery *r, const fx_flusher_options *options) {
     fx_flusher *flusher = r->flusher;
-    uint64_t ring = FX_JOURNAL_SIZE / FX_BLOCK_SIZE;
-    uint64_t blocks = FX_SUPERBLOCK_COPIES + ring + NEW_FILE_SPARE;
+    uint64_t ring =
+        options->ring_blocks != 0 ? options->ring_blocks : FX_JOURNAL_SIZE / FX_BLOCK_SIZE;
+    uint64_t blocks = FX_SUPERBLOCK_COPIES + ring + ring / 4;
     uint64_t wanted = fx_blocks_of(options->file_size_initial);
     fx_superblock root = {.journal = {.block = FX_SUPERBLOCK_COPIES, .count = ring}};
     blocks = wanted > blocks ? wanted : blocks;
@@ -103,7 +102,7 @@ static feox_status create_file(fx_recovery *r, const fx_flusher_options *options
     if (error == 0 && fx_dev_size(flusher->dev) < blocks * FX_BLOCK_SIZE) {
         error = fx_dev_grow(flusher->dev, blocks * FX_BLOCK_SIZE);
     }
-    error = error == 0 ? write_zeros(flusher, FX_SUPERBLOCK_AREA, FX_JOURNAL_SIZE) : error;
+    error = error == 0 ? write_zeros(flusher, FX_SUPERBLOCK_AREA, ring * FX_BLOCK_SIZE) : error;
     error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
     error = error == 0 ? fx_staging_sync(&flusher->staging) : error;
     if (error != 0) {
