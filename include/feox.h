@@ -129,7 +129,8 @@ typedef struct feox_options {
     int32_t io_backend;        /* feox_io_backend; FEOX_ERR_UNSUPPORTED if it cannot run */
     int32_t create;            /* feox_choice, default yes: make the file if there is none;
                                   otherwise a missing file is FEOX_NOT_FOUND */
-    int32_t read_only;         /* feox_choice, default no: nothing is written, not even repairs */
+    int32_t read_only;         /* feox_choice, default no: nothing is written, not even repairs,
+                                  and a damaged file opens as far as any of it is sound */
     int32_t ordered;           /* feox_choice, default yes: keep keys in order. Without order, range
                                   queries and cursors are FEOX_ERR_UNSUPPORTED */
     uint32_t flush_interval_ms; /* relaxed mode: age at which a write is sent out; default 100 */
@@ -152,6 +153,15 @@ FEOX_API void feox_options_init(feox_options *options);
  * crashed is brought back to the state after one of its commit groups. A file that is not ours is
  * never written: FEOX_ERR_NOT_FEOX, FEOX_ERR_NEWER and FEOX_ERR_CORRUPT say which. An empty file
  * counts as new. One handle per file: the second open anywhere is FEOX_ERR_BUSY.
+ * A damaged file opens all the same as long as what is left is a state it really had, less the
+ * records that are damaged: their keys answer FEOX_ERR_CORRUPT, or are missing if the key itself is
+ * damaged, and corrupt_records in the statistics is above 0. It stays so until they are written
+ * again, or for good where the key is not known: see feox_salvage.
+ * FEOX_ERR_CORRUPT, for whoever may write: both superblocks, the same place of both copies of the
+ * table, or a group written since the last checkpoint (in a file that was not closed) of which not
+ * every key can be told. With read_only the last two open, too: what the lost part of the table
+ * named is missing; a key that the lost group may have changed answers FEOX_ERR_CORRUPT. The last
+ * group before a crash, if it is damaged, can look like one that the crash cut short.
  * Cost: memory-only, microseconds; a file, one pass over its live records. */
 FEOX_API feox_status feox_open(const char *path, const feox_options *options,
                                feox_store **store_out);

@@ -2,6 +2,7 @@
  * told of; what is not a store is never written; nothing breaks. The store of most tests has 64
  * blocks, and its whole history is known. A short run flips a bit of some bytes, FEOX_LONG=1 every
  * bit. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,10 +18,13 @@
 #include "disk/checkpoint.h"
 #include "feox.h"
 #include "support/hostile.h"
+#include "support/kit.h"
 #include "support/temp.h"
 
 #define BLOCKS 64u
 #define RING 16u
+/* Sanitizers take their time. */
+#define FEW(number) (KIT_SLOW ? (number) / 6 : (number))
 
 static fx_rng rng;
 
@@ -81,7 +85,7 @@ static void flips(bool with_groups) {
         for (size_t bit = 0; is_long() && bit < FX_BLOCK_SIZE * 8; bit++, cases++) {
             flip(h, first + bit);
         }
-        for (unsigned i = 0; !is_long() && i < (used > 0 ? 120u : 2u); i++, cases++) {
+        for (unsigned i = 0; !is_long() && i < (used > 0 ? FEW(120u) : 1u); i++, cases++) {
             size_t range = used > 0 && i % 16 != 0 ? used * 8 : FX_BLOCK_SIZE * 8;
             /* Headers are where it matters. */
             range = range > 2048 && i % 2 == 0 ? 2048 : range;
@@ -119,7 +123,8 @@ static void swaps(bool with_groups) {
             uint8_t *a = h->bytes + i * FX_BLOCK_SIZE;
             uint8_t *b = h->bytes + j * FX_BLOCK_SIZE;
             bool same = is_zero(a) && is_zero(b);
-            if (same && !is_long()) {
+            bool skipped = KIT_SLOW && i > 6 && fx_rng_below(&rng, 6) != 0;
+            if ((same || skipped) && !is_long()) {
                 continue;
             }
             unsigned flags = HOSTILE_RESCUE | (cases % 8 == 0 ? HOSTILE_WRITE : 0);
@@ -189,7 +194,7 @@ static void test_mauled(void **state) {
     hostile_outcome out;
     unsigned opened = 0;
     unsigned rescued = 0;
-    unsigned rounds = is_long() ? 200000 : 2500;
+    unsigned rounds = is_long() ? 200000 : FEW(2500u);
     hostile *h[2] = {make(false), make(true)};
     uint8_t *copy = malloc(h[0]->size);
     for (unsigned i = 0; i < rounds; i++) {
@@ -220,7 +225,7 @@ static void test_without_root(void **state) {
     assert_int_equal(out.read, FEOX_ERR_NOT_FEOX);
     assert_int_equal(out.write, FEOX_ERR_NOT_FEOX);
     assert_int_equal(out.rescue, FEOX_OK);
-    assert_int_equal(out.rescued_less, 0);
+    assert_true(out.rescued_right && out.rescued_less == 0);
     hostile_free(h);
     h = make(true);
     memset(h->bytes + h->root.checkpoint.block * FX_BLOCK_SIZE, 0, FX_BLOCK_SIZE);
@@ -234,7 +239,7 @@ static void test_without_root(void **state) {
     assert_int_equal(out.write, FEOX_ERR_CORRUPT);
     assert_true(out.absent > 0 && out.problems > 0);
     assert_int_equal(out.rescue, FEOX_OK);
-    assert_int_equal(out.rescued_less, 0);
+    assert_true(out.rescued_right && out.rescued_less == 0);
     hostile_free(h);
 }
 
@@ -332,7 +337,7 @@ static void test_forged(void **state) {
     hostile_outcome out;
     unsigned opened = 0;
     unsigned written = 0;
-    unsigned rounds = is_long() ? 300000 : 3000;
+    unsigned rounds = is_long() ? 300000 : FEW(3000u);
     hostile *h = make(true);
     uint8_t *copy = malloc(h->size + FX_SEGMENT_SIZE_MAX);
     for (unsigned i = 0; i < rounds; i++) {

@@ -337,7 +337,7 @@ static void run_rescue(store *s, const hostile *truth, hostile_outcome *out) {
         l->truth = truth;
         look_at_all(l);
         if (truth != NULL) {
-            (void)agrees(l, truth->now, &out->rescued_less);
+            out->rescued_right = agrees(l, truth->now, &out->rescued_less);
         }
         free(l);
     } else {

@@ -51,6 +51,7 @@ typedef struct hostile_outcome {
     feox_status rescue;    /* as feox_salvage does */
     unsigned absent;       /* keys that should be there, of opening it to read ... */
     unsigned corrupt;      /* ... of these, those that say so */
+    bool rescued_right;     /* no key that rescuing brings is another than it should be */
     unsigned rescued_less; /* keys that rescuing does not bring */
     unsigned problems;     /* found by the check */
     bool prefix;           /* a later state than this was written */
