@@ -130,7 +130,8 @@ typedef struct feox_options {
     int32_t io_backend;        /* feox_io_backend; FEOX_ERR_UNSUPPORTED if it cannot run */
     int32_t create;            /* feox_choice, default yes: make the file if there is none;
                                   otherwise a missing file is FEOX_NOT_FOUND */
-    int32_t read_only;         /* feox_choice, default no: nothing is written, not even repairs */
+    int32_t read_only;         /* feox_choice, default no: nothing is written, not even repairs,
+                                  and a damaged file opens as far as any of it is sound */
     int32_t ordered;           /* feox_choice, default yes: keep keys in order. Without order, range
                                   queries and cursors are FEOX_ERR_UNSUPPORTED */
     uint32_t flush_interval_ms; /* relaxed mode: age at which a write is sent out; default 100 */
@@ -153,6 +154,15 @@ FEOX_API void feox_options_init(feox_options *options);
  * crashed is brought back to the state after one of its commit groups. A file that is not ours is
  * never written: FEOX_ERR_NOT_FEOX, FEOX_ERR_NEWER and FEOX_ERR_CORRUPT say which. An empty file
  * counts as new. One handle per file: the second open anywhere is FEOX_ERR_BUSY.
+ * A damaged file opens all the same as long as what is left is a state it really had, less the
+ * records that are damaged: their keys answer FEOX_ERR_CORRUPT, or are missing if the key itself is
+ * damaged, and corrupt_records in the statistics is above 0. It stays so until they are written
+ * again, or for good where the key is not known: see feox_salvage.
+ * FEOX_ERR_CORRUPT, for whoever may write: both superblocks, the same place of both copies of the
+ * table, or a group written since the last checkpoint (in a file that was not closed) of which not
+ * every key can be told. With read_only the last two open, too: what the lost part of the table
+ * named is missing; a key that the lost group may have changed answers FEOX_ERR_CORRUPT. The last
+ * group before a crash, if it is damaged, can look like one that the crash cut short.
  * Cost: memory-only, microseconds; a file, one pass over its live records. */
 FEOX_API feox_status feox_open(const char *path, const feox_options *options,
                                feox_store **store_out);
@@ -468,6 +478,17 @@ FEOX_API void feox_statistics_init(feox_statistics *stats);
 /* Fills `stats` (initialised by feox_statistics_init). Cost: microseconds; touches every shard. */
 FEOX_API feox_status feox_stats(feox_store *store, feox_statistics *stats);
 
+/* One thing that a check or a salvage found. Valid during the call that brings it. */
+typedef struct feox_finding {
+    const char *text;        /* what is wrong, a few words of English */
+    const void *key;         /* the key that it costs, if it is known; else NULL and 0 */
+    size_t key_len;
+    uint64_t offset, length; /* the bytes of the file; 0, 0: it has no place */
+} feox_finding;
+
+/* Called in the calling thread, once for each finding. It must not call into the same store. */
+typedef void (*feox_found)(void *context, const feox_finding *finding);
+
 /* What a check found. */
 typedef struct feox_check_report {
     size_t struct_size;
@@ -481,9 +502,42 @@ FEOX_API void feox_check_report_init(feox_check_report *report);
 /* Verifies the whole store: every structure in memory against its neighbours and every byte that
  * the file holds for a live record. `line`, if not NULL, is called in the calling thread with one
  * text line for each problem. FEOX_OK: clean; FEOX_ERR_CORRUPT: problems found. Writers wait
- * meanwhile. Cost: reads everything. */
+ * meanwhile. Cost: reads everything; a few MiB of memory. */
 FEOX_API feox_status feox_check(feox_store *store, feox_check_report *report,
                                 void (*line)(void *context, const char *text), void *context);
+
+#define FEOX_CHECK_QUICK 0x01u /* structure only: reads no record of the file, unless opening it
+                                  found some damaged */
+/* The same, with flags, and with each problem's key and place for `found` (may be NULL). */
+FEOX_API feox_status feox_check_with(feox_store *store, uint32_t flags, feox_check_report *report,
+                                     feox_found found, void *context);
+
+/* What a salvage did. */
+typedef struct feox_salvage_report {
+    size_t struct_size;
+    uint64_t keys_copied;
+    uint64_t bytes_copied;   /* of keys and values */
+    uint64_t keys_lost;      /* known keys whose newest value is damaged: not copied */
+    uint64_t problems;       /* everything found damaged, keys_lost included; 0: all is there */
+    uint64_t scanned;        /* 1: superblocks or table were lost, so the file was searched */
+    uint64_t reserved[2];
+} feox_salvage_report;
+
+FEOX_API void feox_salvage_report_init(feox_salvage_report *report);
+/* Copies what is sound of the store in the file `path` to a new store in `out_path`, which must not
+ * exist (FEOX_EXISTS). `path` is only read, and must not be open elsewhere. Values, remaining times
+ * to live and timestamps are kept; versions are new. `found`, if not NULL, hears of all that is
+ * damaged. `report` may be NULL, or is initialised by feox_salvage_report_init.
+ * If superblocks or the table are lost, the file is searched for records, and the newest one of
+ * each key counts. Then a key may come back whose deletion is no longer in the file, and one that
+ * was being written when the store crashed. A key whose newest record is known to be damaged is
+ * lost, and not replaced by an older value.
+ * FEOX_OK: nothing is damaged. FEOX_ERR_CORRUPT: something is, and the rest was copied.
+ * FEOX_ERR_NOT_FEOX: the file holds nothing of a store, and nothing was made. Other failures may
+ * leave an incomplete `out_path`. Cost: reads the file about twice and writes what is in it; memory
+ * for the keys, and for one value at a time. */
+FEOX_API feox_status feox_salvage(const char *path, const char *out_path,
+                                  feox_salvage_report *report, feox_found found, void *context);
 
 /* "1.0.0" */
 FEOX_API const char *feox_version(void);

@@ -10,6 +10,8 @@
 
 /* Disk: the unit of space and of aligned transfers, whatever the device's sector is. */
 #define FX_BLOCK_SIZE 4096u
+/* What a device writes whole or not at all. */
+#define FX_SECTOR_SIZE 512u
 /* Packed records are written in extents of at most this size. */
 #define FX_SEGMENT_SIZE_MAX (1u << 20)
 /* A value from this size on gets an extent of its own. */
@@ -19,10 +21,17 @@
 /* Bytes of encoded records that one shard may hold before writers flush. */
 #define FX_WBUF_SIZE_MAX (4u << 20)
 #define FX_JOURNAL_SIZE (4u << 20)
+/* No file has a longer ring: its reader keeps it in memory. */
+#define FX_JOURNAL_SIZE_MAX (64u << 20)
+/* Numbers that no store reaches; what a file says beyond them is no more than damage. */
+#define FX_COUNTER_END ((uint64_t)1 << 53)
+#define FX_TIME_END ((uint64_t)1 << 63)
 #define FX_FILE_GROWTH_MIN (4u << 20)
 
 /* Memory: values up to this size live in their record, longer ones in a block. */
 #define FX_INLINE_VALUE_MAX 2048u
+/* A memory limit that leaves no value in memory, and drops none to make room for another. */
+#define FX_MEMORY_LIMIT_LEAN 1u
 /* A hint above this is taken for this: the index that it asks for is touched at once. */
 #define FX_EXPECTED_KEYS_MAX ((uint64_t)1 << 26)
 #define FX_SHARDS_MIN 16u

@@ -280,7 +280,8 @@ int fx_cli_store_open(const fx_cli_args *args, fx_cli_mode mode, feox_store **st
     feox_options options;
     feox_options_init(&options);
     options.create = mode == FX_CLI_CREATE ? FEOX_YES : FEOX_NO;
-    options.read_only = mode == FX_CLI_READ ? FEOX_YES : FEOX_NO;
+    options.read_only = mode <= FX_CLI_LOOK ? FEOX_YES : FEOX_NO;
+    options.memory_limit = mode == FX_CLI_LOOK ? 1 : 0;
     options.value_size_limit = FEOX_VALUE_SIZE_MAX;
     feox_status status = feox_open(args->file, &options, store_out);
     /* Another command may be about to end; and the lock of a process that was killed goes a few

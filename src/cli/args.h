@@ -14,6 +14,7 @@
     X(HEX, "hex", '-', "", "print bytes in hexadecimal")                                           \
     X(JSON, "json", '-', "", "print JSON")                                                         \
     X(COUNTER, "counter", '-', "", "print the value as the number an incr counter holds")          \
+    X(FULL, "full", '-', "", "read and verify every record, too")                                 \
     X(KEYS, "keys", '-', "", "print keys only")                                                    \
     X(HEX_KEY, "hex-key", '-', "", "key arguments are hexadecimal")               \
     X(ESCAPED_KEY, "escaped-key", '-', "", "key arguments are escaped as scan prints them") \
@@ -98,8 +99,9 @@ void fx_cli_bounds_free(fx_cli_bounds *bounds);
 int fx_cli_args_write(const fx_cli_args *args, feox_write *write);
 
 /* How a command needs its file. */
-typedef enum fx_cli_mode { FX_CLI_READ, FX_CLI_CHANGE, FX_CLI_CREATE } fx_cli_mode;
-/* Opens args->file; 0 or an exit status. READ opens read-only; only CREATE makes a missing file. */
+typedef enum fx_cli_mode { FX_CLI_READ, FX_CLI_LOOK, FX_CLI_CHANGE, FX_CLI_CREATE } fx_cli_mode;
+/* Opens args->file; 0 or an exit status. READ opens read-only, LOOK
+ * also keeps no value in memory; only CREATE makes a missing file. */
 int fx_cli_store_open(const fx_cli_args *args, fx_cli_mode mode, feox_store **store_out);
 /* Closes the store; `status` unless that fails and `status` is not already a failure. */
 int fx_cli_store_close(const fx_cli_args *args, feox_store *store, int status);

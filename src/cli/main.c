@@ -45,6 +45,28 @@ static const char help_scan[] =
     "printed so is understood by --escaped-key. --json prints the lines of export without "
     "ttl_ms.\n";
 
+static const char help_check[] =
+    "Compares superblocks, table, journal and the headers of all segments with each other, and "
+    "what\n"
+    "opening the file found in its records; --full reads and verifies every byte that the file\n"
+    "holds for a live record, too. Prints a line for each problem: what it is, its place in the\n"
+    "file (offset and length in bytes), and the key that it costs, if that is known, as scan "
+    "prints\n"
+    "it; then a summary. Needs memory for the keys, and writes nothing. Exit status 0 if the file\n"
+    "is clean, 3 if there are problems.\n";
+
+static const char help_salvage[] =
+    "Writes every sound key of FILE to OUT, a store that must not exist yet: values, remaining\n"
+    "times to live and timestamps are kept, versions are new. FILE is only read, and may be "
+    "damaged\n"
+    "anywhere. If its superblocks or its table are lost, it is searched for records, and the "
+    "newest\n"
+    "of each key is copied; a key that was deleted may then come back. Prints a line for "
+    "everything\n"
+    "that is lost, as check does, and a summary. Exit status 0 if nothing was, 3 if something "
+    "was,\n"
+    "or if OUT could not be written.\n";
+
 static const fx_cli_command commands[] = {
     {"get", "KEY", 1, 1, KEY_FORMS | FX_CLI_BIT(HEX) | FX_CLI_BIT(JSON) | FX_CLI_BIT(COUNTER),
      fx_cli_run_get, "print a value",
@@ -90,10 +112,10 @@ static const fx_cli_command commands[] = {
      fx_cli_run_import, "store the records of a file", help_import},
     {"export", "", 0, 0, KEY_FORMS | BOUNDS, fx_cli_run_export,
      "print everything, for import to read", help_export},
-    {"check", "", 0, 0, FX_CLI_BIT(HELP), fx_cli_run_check, "verify the whole file",
-     "Reads every byte that the file holds for a live record. Prints a line for each problem and "
-     "a\n"
-     "summary. Exit status 3 if there are problems.\n"},
+    {"check", "", 0, 0, FX_CLI_BIT(HELP) | FX_CLI_BIT(FULL), fx_cli_run_check, "verify the file",
+     help_check},
+    {"salvage", "OUT", 1, 1, FX_CLI_BIT(HELP), fx_cli_run_salvage,
+     "copy what is sound to a new store", help_salvage},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -139,7 +161,8 @@ static void print_overview(void) {
     }
     fx_cli_out_text(
         "\nset, incr and import make FILE if it is not there. get, ttl, scan, count, stat,\n"
-        "export and check open it read-only. A word that begins with -- is an option, unless\n"
+        "export, check and salvage open it read-only. A word that begins with -- is an option, "
+        "unless\n"
         "it follows a word that is just --. Everything is on stable storage when a command\n"
         "that writes has ended with status 0.\n\n"
         "Exit status: 0 done; 1 an expected outcome (no such key, mismatch, exists already,\n"

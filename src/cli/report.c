@@ -1,4 +1,4 @@
-/* report: stat and check. */
+/* report: stat, check and salvage. */
 #include <string.h>
 
 #include "cli/commands.h"
@@ -61,9 +61,20 @@ int fx_cli_run_stat(const fx_cli_args *args) {
     return status;
 }
 
-static void print_problem(void *context, const char *text) {
+/* What is wrong, where, and whose key it costs: one line. */
+static void print_finding(void *context, const feox_finding *finding) {
     (void)context;
-    fx_cli_out_text(text);
+    fx_cli_out_text(finding->text);
+    if (finding->length > 0) {
+        fx_cli_out_text("; offset ");
+        fx_cli_out_number(finding->offset);
+        fx_cli_out_text(" length ");
+        fx_cli_out_number(finding->length);
+    }
+    if (finding->key != NULL) {
+        fx_cli_out_text("; key ");
+        fx_cli_out_escaped(finding->key, finding->key_len);
+    }
     fx_cli_out_text("\n");
 }
 
@@ -84,12 +95,13 @@ static uint64_t damaged_at_open(feox_store *store, const feox_check_report *repo
 int fx_cli_run_check(const fx_cli_args *args) {
     feox_store *store = NULL;
     feox_check_report report;
-    int status = fx_cli_store_open(args, FX_CLI_READ, &store);
+    int status = fx_cli_store_open(args, FX_CLI_LOOK, &store);
     if (status != 0) {
         return status;
     }
     feox_check_report_init(&report);
-    feox_status checked = feox_check(store, &report, print_problem, NULL);
+    feox_status checked = feox_check_with(store, FX_CLI_HAS(args, FULL) ? 0 : FEOX_CHECK_QUICK,
+                                          &report, print_finding, NULL);
     if (checked == FEOX_OK || checked == FEOX_ERR_CORRUPT) {
         uint64_t damaged = damaged_at_open(store, &report);
         report.records_damaged += damaged;
@@ -110,4 +122,31 @@ int fx_cli_run_check(const fx_cli_args *args) {
         status = fx_cli_status(checked, args->file, strlen(args->file));
     }
     return fx_cli_store_close(args, store, status);
+}
+
+int fx_cli_run_salvage(const fx_cli_args *args) {
+    feox_salvage_report report;
+    feox_salvage_report_init(&report);
+    const char *to = args->operands[0];
+    feox_status status = feox_salvage(args->file, to, &report, print_finding, NULL);
+    if (status == FEOX_EXISTS) {
+        return fx_cli_fail("%.800s exists already; salvage makes a new store", to);
+    }
+    if (status != FEOX_OK && status != FEOX_ERR_CORRUPT) {
+        return fx_cli_status(status, args->file, strlen(args->file));
+    }
+    fx_cli_out_number(report.keys_copied);
+    fx_cli_out_text(" keys copied, ");
+    fx_cli_out_number(report.bytes_copied);
+    fx_cli_out_text(" bytes, ");
+    fx_cli_out_number(report.keys_lost);
+    fx_cli_out_text(" keys lost, ");
+    fx_cli_out_number(report.problems);
+    fx_cli_out_text(report.scanned != 0
+                        ? " problems; the file was searched, for its table is lost\n"
+                        : " problems\n");
+    if (status == FEOX_ERR_CORRUPT) {
+        return fx_cli_fail("%s: damaged; what is sound is in %s", args->file, to);
+    }
+    return fx_cli_status(status, args->file, strlen(args->file));
 }

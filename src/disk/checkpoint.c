@@ -9,34 +9,37 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 
-/* Image.
+/* Image. Nothing in it says where it stands: both copies are the same bytes.
  *
  *   OFFSET  SIZE  FIELD
  *        0     8  magic
  *        8     8  checksum of bytes 16 .. end
  *       16    16  store id
- *       32     8  position
- *       40     8  group
- *       48     8  count of segments
- *       56     8  length in bytes
+ *       32     8  group
+ *       40     8  count of segments
+ *       48     8  length in bytes
+ *       56     8  zero
  *       64     .  segments
  *
  * Segment.
  *
- *        0     8  position
- *        8     8  group
- *       16     4  byte length
- *       20     4  blocks
- *       24     4  record count
- *       28     4  live count
- *       32     4  count of large values
- *       36     4  zero
+ *        0     4  checksum of the rest, seeded with the group and the place in the image
+ *        4     4  byte length
+ *        8     8  position
+ *       16     8  group
+ *       24     4  blocks
+ *       28     4  record count
+ *       32     4  live count
+ *       36     4  count of large values
  *       40   8 w  live bits, w = fx_segment_words(byte length)
  *        .  16 n  large values: record offset 4, blocks 4, block 8
  */
 #define CHECKPOINT_MAGIC 0x316b7043786f6546u /* "FeoxCpk1" */
 #define ITEM_HEADER_SIZE 40u
 #define LARGE_SIZE 16u
+#define ITEM_ALIGN 8u
+/* How often over the search behind a damaged item may sum the image. */
+#define SEARCH_BUDGET 16u
 
 static uint32_t live_larges(const fx_disk_segment *segment) {
     uint32_t count = 0;
@@ -54,24 +57,28 @@ size_t fx_checkpoint_item_size(const fx_disk_segment *segment) {
     return item_size(segment->byte_length, live_larges(segment));
 }
 
-void fx_checkpoint_begin(fx_checkpoint_writer *writer, uint8_t *bytes) {
-    writer->bytes = bytes;
-    writer->at = FX_CHECKPOINT_HEADER_SIZE;
-    writer->count = 0;
+static uint32_t item_checksum(const uint8_t *item, size_t size, const fx_store_id *id,
+                              uint64_t group, size_t at) {
+    return (uint32_t)fx_checksum(item + 4, size - 4, fx_format_seed(id, group) + at);
+}
+
+void fx_checkpoint_begin(fx_checkpoint_writer *writer, uint8_t *bytes, const fx_store_id *id,
+                         uint64_t group) {
+    *writer = (fx_checkpoint_writer){
+        .bytes = bytes, .at = FX_CHECKPOINT_HEADER_SIZE, .id = id, .group = group};
 }
 
 void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_disk_segment *segment) {
     uint8_t *item = writer->bytes + writer->at;
     size_t words = fx_segment_words(segment->byte_length);
     FX_ASSERT(segment->blocks > 0);
-    fx_put_u64(item, segment->position);
-    fx_put_u64(item + 8, segment->group);
-    fx_put_u32(item + 16, segment->byte_length);
-    fx_put_u32(item + 20, segment->blocks);
-    fx_put_u32(item + 24, segment->record_count);
-    fx_put_u32(item + 28, segment->live_count);
-    fx_put_u32(item + 32, live_larges(segment));
-    fx_put_u32(item + 36, 0);
+    fx_put_u32(item + 4, segment->byte_length);
+    fx_put_u64(item + 8, segment->position);
+    fx_put_u64(item + 16, segment->group);
+    fx_put_u32(item + 24, segment->blocks);
+    fx_put_u32(item + 28, segment->record_count);
+    fx_put_u32(item + 32, segment->live_count);
+    fx_put_u32(item + 36, live_larges(segment));
     memcpy(item + ITEM_HEADER_SIZE, segment->live, words * 8);
     uint8_t *at = item + ITEM_HEADER_SIZE + words * 8;
     for (uint32_t i = 0; i < segment->large_count; i++) {
@@ -83,23 +90,44 @@ void fx_checkpoint_append(fx_checkpoint_writer *writer, const fx_disk_segment *s
             at += LARGE_SIZE;
         }
     }
-    writer->at = (size_t)(at - writer->bytes);
+    size_t size = (size_t)(at - item);
+    fx_put_u32(item, item_checksum(item, size, writer->id, writer->group, writer->at));
+    writer->at += size;
     writer->count++;
 }
 
-uint64_t fx_checkpoint_finish(fx_checkpoint_writer *writer, const fx_store_id *id,
-                              uint64_t position, uint64_t group) {
+uint64_t fx_checkpoint_seed(const fx_store_id *id, uint64_t group) {
+    return fx_format_seed(id, group);
+}
+
+static uint64_t image_checksum(const uint8_t *bytes, size_t length, const fx_store_id *id,
+                               uint64_t group) {
+    return fx_checksum(bytes + 16, length - 16, fx_checkpoint_seed(id, group));
+}
+
+uint64_t fx_checkpoint_finish(fx_checkpoint_writer *writer) {
     uint8_t *bytes = writer->bytes;
     fx_put_u64(bytes, CHECKPOINT_MAGIC);
-    fx_put_u64(bytes + 16, id->low);
-    fx_put_u64(bytes + 24, id->high);
-    fx_put_u64(bytes + 32, position);
-    fx_put_u64(bytes + 40, group);
-    fx_put_u64(bytes + 48, writer->count);
-    fx_put_u64(bytes + 56, writer->at);
-    uint64_t checksum = fx_checksum(bytes + 16, writer->at - 16, fx_format_seed(id, position));
+    fx_put_u64(bytes + 16, writer->id->low);
+    fx_put_u64(bytes + 24, writer->id->high);
+    fx_put_u64(bytes + 32, writer->group);
+    fx_put_u64(bytes + 40, writer->count);
+    fx_put_u64(bytes + 48, writer->at);
+    fx_put_u64(bytes + 56, 0);
+    uint64_t checksum = image_checksum(bytes, writer->at, writer->id, writer->group);
     fx_put_u64(bytes + 8, checksum);
     return checksum;
+}
+
+bool fx_checkpoint_head_verify(const uint8_t *bytes, size_t length, uint64_t checksum) {
+    return length >= FX_CHECKPOINT_HEADER_SIZE && fx_get_u64(bytes) == CHECKPOINT_MAGIC &&
+           fx_get_u64(bytes + 8) == checksum && fx_get_u64(bytes + 48) == length;
+}
+
+bool fx_checkpoint_verify(const uint8_t *bytes, size_t length, const fx_store_id *id,
+                          uint64_t group, uint64_t checksum) {
+    return fx_checkpoint_head_verify(bytes, length, checksum) &&
+           checksum == image_checksum(bytes, length, id, group);
 }
 
 static bool decode_larges(const uint8_t *at, uint32_t count, uint64_t file_blocks,
@@ -133,67 +161,92 @@ static bool decode_live(const uint8_t *at, uint32_t live_count, fx_disk_segment 
     return bits == live_count && bits <= segment->record_count;
 }
 
-/* One segment of the image; *size_out bytes of it. */
-static feox_status decode_item(const uint8_t *item, size_t available, uint64_t file_blocks,
-                               fx_disk_segment **segment_out, size_t *size_out) {
+/* The size of the item that stands here, if its sum is right; 0: none does. */
+static size_t sound_item(const uint8_t *item, size_t available, const fx_store_id *id,
+                         uint64_t group, size_t at, uint64_t *budget) {
     if (available < ITEM_HEADER_SIZE) {
-        return FEOX_ERR_CORRUPT;
+        return 0;
     }
-    uint64_t position = fx_get_u64(item);
-    uint32_t byte_length = fx_get_u32(item + 16);
-    uint32_t blocks = fx_get_u32(item + 20);
-    uint32_t larges = fx_get_u32(item + 32);
+    uint32_t byte_length = fx_get_u32(item + 4);
+    size_t size = item_size(byte_length, fx_get_u32(item + 36));
+    if (byte_length < FX_SEGMENT_HEADER_SIZE || byte_length > FX_SEGMENT_SIZE_MAX ||
+        size > available || size > *budget) {
+        return 0;
+    }
+    *budget -= size;
+    return fx_get_u32(item) == item_checksum(item, size, id, group, at) ? size : 0;
+}
+
+/* FEOX_ERR_CORRUPT: the item says what cannot be. */
+static feox_status decode_item(const uint8_t *item, uint64_t file_blocks,
+                               fx_disk_segment **segment_out) {
+    uint32_t byte_length = fx_get_u32(item + 4);
+    uint64_t position = fx_get_u64(item + 8);
+    uint32_t blocks = fx_get_u32(item + 24);
+    uint32_t larges = fx_get_u32(item + 36);
     uint64_t block = position / FX_BLOCK_SIZE;
     if (position % FX_BLOCK_SIZE != 0 || block >= file_blocks || blocks > file_blocks - block ||
-        byte_length < FX_SEGMENT_HEADER_SIZE || byte_length > FX_SEGMENT_SIZE_MAX ||
-        fx_blocks_of(byte_length) > blocks || item_size(byte_length, larges) > available) {
+        fx_blocks_of(byte_length) > blocks) {
         return FEOX_ERR_CORRUPT;
     }
     fx_disk_segment *segment = fx_segment_create(
-        position, byte_length, blocks, fx_get_u64(item + 8), fx_get_u32(item + 24), larges);
+        position, byte_length, blocks, fx_get_u64(item + 16), fx_get_u32(item + 28), larges);
     if (segment == NULL) {
         return FEOX_ERR_MEMORY;
     }
     const uint8_t *bits = item + ITEM_HEADER_SIZE;
-    if (!decode_live(bits, fx_get_u32(item + 28), segment) ||
+    if (!decode_live(bits, fx_get_u32(item + 32), segment) ||
         !decode_larges(bits + fx_segment_words(byte_length) * 8, larges, file_blocks, segment)) {
         fx_segment_destroy(segment);
         return FEOX_ERR_CORRUPT;
     }
     *segment_out = segment;
-    *size_out = item_size(byte_length, larges);
     return FEOX_OK;
 }
 
-feox_status fx_checkpoint_decode(const uint8_t *bytes, size_t length, const fx_store_id *id,
-                                 uint64_t position, uint64_t checksum, uint64_t file_blocks,
-                                 fx_segments *segments) {
-    if (length < FX_CHECKPOINT_HEADER_SIZE || fx_get_u64(bytes) != CHECKPOINT_MAGIC ||
-        fx_get_u64(bytes + 8) != checksum || fx_get_u64(bytes + 56) != length ||
-        fx_get_u64(bytes + 32) != position ||
-        checksum != fx_checksum(bytes + 16, length - 16, fx_format_seed(id, position))) {
-        return FEOX_ERR_CORRUPT;
-    }
-    uint64_t count = fx_get_u64(bytes + 48);
-    if (count > length / ITEM_HEADER_SIZE) {
-        return FEOX_ERR_CORRUPT;
-    }
-    if (!fx_segments_reserve(segments, (size_t)count)) {
+/* Grows the table's array, which is where the segments wait for being sorted. */
+static feox_status collect(fx_segments *segments, size_t *count, fx_disk_segment *segment) {
+    if (!fx_segments_reserve(segments, *count + 1)) {
+        fx_segment_destroy(segment);
         return FEOX_ERR_MEMORY;
     }
+    segments->items[(*count)++] = segment;
+    return FEOX_OK;
+}
+
+feox_status fx_checkpoint_decode(const uint8_t *bytes, const uint8_t *mirror, size_t length,
+                                 const fx_store_id *id, uint64_t group, uint64_t file_blocks,
+                                 fx_segments *segments, uint64_t *lost_out) {
+    uint64_t budget = (uint64_t)SEARCH_BUDGET * length;
+    size_t count = 0;
     size_t at = FX_CHECKPOINT_HEADER_SIZE;
-    for (uint64_t i = 0; i < count; i++) {
+    feox_status status = FEOX_OK;
+    *lost_out = 0;
+    while (status == FEOX_OK && at < length) {
+        const uint8_t *item = bytes + at;
         fx_disk_segment *segment = NULL;
-        size_t size = 0;
-        feox_status status = decode_item(bytes + at, length - at, file_blocks, &segment, &size);
-        if (status != FEOX_OK) {
-            return status;
+        size_t size = sound_item(item, length - at, id, group, at, &budget);
+        if (size == 0 && mirror != bytes) {
+            item = mirror + at;
+            size = sound_item(item, length - at, id, group, at, &budget);
         }
-        if (!fx_segments_add(segments, segment)) {
-            fx_segment_destroy(segment);
-            return FEOX_ERR_CORRUPT;
+        if (size > 0) {
+            status = decode_item(item, file_blocks, &segment);
         }
-        at += size;
+        if (segment != NULL) {
+            status = collect(segments, &count, segment);
+        } else {
+            *lost_out += size > 0 ? size : ITEM_ALIGN;
+        }
+        status = status == FEOX_ERR_CORRUPT ? FEOX_OK : status;
+        at += size > 0 ? size : ITEM_ALIGN;
     }
-    return at == length ? FEOX_OK : FEOX_ERR_CORRUPT;
+    if (status != FEOX_OK) {
+        for (size_t i = 0; i < count; i++) {
+            fx_segment_destroy(segments->items[i]);
+        }
+        return status;
+    }
+    *lost_out += fx_segments_add_all(segments, segments->items, count) * ITEM_HEADER_SIZE;
+    return FEOX_OK;
 }

@@ -109,6 +109,7 @@ typedef struct fx_dev_open {
     bool read_only;
     bool create; /* make it if it is missing */
     int backend; /* feox_io_backend */
+    bool exclusive; /* with create: FEOX_EXISTS if it is not missing */
 } fx_dev_open;
 
 /* Opens and locks a regular file. FEOX_NOT_FOUND (missing, not to be created), FEOX_ERR_NOT_FEOX

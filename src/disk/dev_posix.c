@@ -418,8 +418,8 @@ static int above_standard(int fd) {
 static int open_or_make(const fx_dev_open *how, bool *made_out) {
     int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (how->read_only ? O_RDONLY : O_RDWR);
     *made_out = false;
-    int fd = open(how->path, flags);
-    if (fd < 0 && errno == ENOENT && how->create && !how->read_only) {
+    int fd = how->exclusive ? -1 : open(how->path, flags);
+    if (fd < 0 && (how->exclusive || errno == ENOENT) && how->create && !how->read_only) {
         fd = open(how->path, flags | O_CREAT | O_EXCL, FILE_MODE);
         *made_out = fd >= 0;
     }
@@ -468,7 +468,7 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
     file->fd = open_or_make(how, &file->made);
     if (file->fd < 0) {
         if (errno == EEXIST) {
-            return FEOX_STALE;
+            return how->exclusive ? fx_error_set(FEOX_EXISTS, 0, "%s", how->path) : FEOX_STALE;
         }
         bool missing = errno == ENOENT && (!how->create || how->read_only);
         return missing ? FEOX_NOT_FOUND : refuse(how, errno, "open");

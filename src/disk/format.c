@@ -235,3 +235,27 @@ bool fx_format_segment_verify(const uint8_t *image, const fx_store_id *id, uint6
            header.byte_length == byte_length &&
            header.checksum == segment_checksum(image, id, position, byte_length);
 }
+
+bool fx_format_segment_matches(const uint8_t *image, const fx_store_id *id, uint64_t position,
+                               uint32_t byte_length, uint64_t checksum) {
+    return fx_get_u64(image + 8) == checksum &&
+           fx_format_segment_verify(image, id, position, byte_length);
+}
+
+bool fx_format_segment_mend(uint8_t *image, const fx_store_id *id, uint64_t position,
+                            uint32_t byte_length, uint64_t checksum) {
+    for (size_t bit = 0; bit < (size_t)byte_length * 8; bit++) {
+        image[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (fx_format_segment_matches(image, id, position, byte_length, checksum)) {
+            return true;
+        }
+        image[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    return false;
+}
+
+bool fx_format_segment_owner(const uint8_t *image, uint64_t position, fx_store_id *id_out) {
+    fx_segment_header header;
+    *id_out = (fx_store_id){.low = fx_get_u64(image + 16), .high = fx_get_u64(image + 24)};
+    return fx_format_segment_decode(image, id_out, position, &header);
+}

@@ -95,6 +95,15 @@ uint64_t fx_format_segment_seal(uint8_t *image, const fx_store_id *id,
  * one a segment can have. Sums nothing. */
 bool fx_format_segment_decode(const uint8_t *image, const fx_store_id *id, uint64_t position,
                               fx_segment_header *header_out);
+/* The store whose segment seems to begin here, at byte `position`. FX_SEGMENT_HEADER_SIZE bytes. */
+bool fx_format_segment_owner(const uint8_t *image, uint64_t position, fx_store_id *id_out);
+/* Whether the image is, to the bit, the one with that checksum. */
+bool fx_format_segment_matches(const uint8_t *image, const fx_store_id *id, uint64_t position,
+                               uint32_t byte_length, uint64_t checksum);
+/* Searches for the one bit that makes it that, and flips it. Cost: the square of the length; a
+ * tenth of a second for 16 KiB. */
+bool fx_format_segment_mend(uint8_t *image, const fx_store_id *id, uint64_t position,
+                            uint32_t byte_length, uint64_t checksum);
 /* Whether the whole image, `byte_length` bytes, sums to what its header says. */
 bool fx_format_segment_verify(const uint8_t *image, const fx_store_id *id, uint64_t position,
                               size_t byte_length);

@@ -1,7 +1,9 @@
 /* journal: why this way. An entry is valid only with the epoch of the current checkpoint, a random
  * number: what an earlier life of the ring left behind, or a crash tore, can never continue a later
  * history. An entry says which groups were durable when it was written; so a valid entry vouches
- * for all earlier ones, and one of those that does not verify is damage and not a torn tail.
+ * for all earlier ones, and one of those that does not verify is damage and not a torn tail. The
+ * last one is told from a torn one by its first sector, which arrives whole or not at all: if that
+ * is of this epoch and holds all of the list, the entry was written, and must verify.
  */
 #include "disk/journal.h"
 
@@ -112,7 +114,8 @@ bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id
     if (entry.position != position || entry.epoch != epoch || entry.blocks == 0 ||
         size > available ||
         entry.segment_count > (size - FX_JOURNAL_HEADER_SIZE) / FX_JOURNAL_ITEM_SIZE ||
-        entry.group < entry.first_group || entry.durable_upto >= entry.first_group) {
+        entry.group < entry.first_group || entry.durable_upto >= entry.first_group ||
+        entry.group >= FX_TIME_END || entry.counter >= FX_COUNTER_END) {
         return false;
     }
     if (fx_get_u64(bytes + 8) != entry_checksum(bytes, id, position, entry.segment_count)) {
@@ -124,6 +127,54 @@ bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id
     }
     *entry_out = entry;
     return true;
+}
+
+/* How many of the five words that are known beforehand are right. */
+static unsigned known_words(const uint8_t *bytes, const fx_store_id *id, uint64_t position,
+                            uint64_t epoch) {
+    return (unsigned)(fx_get_u64(bytes) == JOURNAL_MAGIC) +
+           (unsigned)(fx_get_u64(bytes + 16) == id->low) +
+           (unsigned)(fx_get_u64(bytes + 24) == id->high) +
+           (unsigned)(fx_get_u64(bytes + 32) == position) +
+           (unsigned)(fx_get_u64(bytes + 40) == epoch);
+}
+
+static bool mend(uint8_t *bytes, size_t available, const fx_store_id *id, uint64_t position,
+                 uint64_t epoch) {
+    fx_journal_entry entry;
+    for (size_t bit = 0; bit < FX_BLOCK_SIZE * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (fx_journal_decode(bytes, available, id, position, epoch, &entry)) {
+            return true;
+        }
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    return false;
+}
+
+fx_journal_state fx_journal_examine(uint8_t *bytes, size_t available, const fx_store_id *id,
+                                    uint64_t position, uint64_t epoch, unsigned *searches) {
+    fx_journal_entry entry;
+    unsigned known = known_words(bytes, id, position, epoch);
+    uint64_t changed = fx_get_u64(bytes + 40) ^ epoch;
+    if (known < 4 || (changed & (changed - 1)) != 0) {
+        return FX_JOURNAL_OTHER;
+    }
+    if (fx_journal_decode(bytes, available, id, position, epoch, &entry)) {
+        return FX_JOURNAL_SOUND;
+    }
+    if (fx_journal_decode(bytes, available, id, fx_get_u64(bytes + 32), epoch, &entry)) {
+        return FX_JOURNAL_DAMAGED;
+    }
+    if (*searches > 0) {
+        *searches -= 1;
+        if (mend(bytes, available, id, position, epoch)) {
+            return FX_JOURNAL_MENDED;
+        }
+    }
+    uint64_t size =
+        FX_JOURNAL_HEADER_SIZE + (uint64_t)fx_get_u32(bytes + 88) * FX_JOURNAL_ITEM_SIZE;
+    return known == 5 && size <= FX_SECTOR_SIZE ? FX_JOURNAL_DAMAGED : FX_JOURNAL_OTHER;
 }
 
 void fx_journal_segment_at(const uint8_t *bytes, uint32_t i, fx_journal_segment *segment_out) {

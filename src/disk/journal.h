@@ -51,6 +51,17 @@ void fx_journal_seal(uint8_t *to, const fx_store_id *id);
  * `available` bytes. */
 bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id *id,
                        uint64_t position, uint64_t epoch, fx_journal_entry *entry_out);
+typedef enum fx_journal_state {
+    FX_JOURNAL_OTHER, /* no entry of this epoch begins here */
+    FX_JOURNAL_SOUND,
+    FX_JOURNAL_MENDED, /* one bit was wrong, and has been put right */
+    FX_JOURNAL_DAMAGED /* one was written here in this epoch, and is not sound; or one stands here
+                          that belongs elsewhere */
+} fx_journal_state;
+/* Looks closer at a block of the ring. A search for a flipped bit takes some milliseconds and one
+ * of *searches; at 0 it is not made. */
+fx_journal_state fx_journal_examine(uint8_t *bytes, size_t available, const fx_store_id *id,
+                                    uint64_t position, uint64_t epoch, unsigned *searches);
 /* The segments of a decoded entry, i below segment_count. */
 void fx_journal_segment_at(const uint8_t *bytes, uint32_t i, fx_journal_segment *segment_out);
 

@@ -9,14 +9,15 @@
  */
 #include "disk/segments.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* How much a walk through a damaged segment may sum in search of the next record: hostile bytes
- * could otherwise make it quadratic. */
-#define WALK_BUDGET ((uint64_t)16 * FX_SEGMENT_SIZE_MAX)
+/* How often over a walk through a damaged segment may sum its bytes in search of the next record:
+ * hostile bytes could otherwise make it quadratic. */
+#define WALK_BUDGET 16u
 
 fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint32_t blocks,
                                    uint64_t group, uint32_t record_count, uint32_t large_capacity) {
@@ -129,7 +130,7 @@ void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const ui
                               .byte_length = byte_length,
                               .offset = FX_SEGMENT_HEADER_SIZE,
                               .unit = FX_SEGMENT_HEADER_SIZE / FX_RECORD_SIZE_MIN,
-                              .budget = WALK_BUDGET};
+                              .budget = (uint64_t)WALK_BUDGET * byte_length};
 }
 
 /* What begins at `offset`: FX_WALK_DAMAGED if no record does. */
@@ -296,17 +297,17 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
     }
 }
 
+bool fx_segments_overlap(const fx_segments *segments, uint64_t position, uint64_t length) {
+    size_t at = upper_bound(segments, position);
+    const fx_disk_segment *before = at > 0 ? segments->items[at - 1] : NULL;
+    return (before != NULL && before->position + before->byte_length > position) ||
+           (at < segments->count && position + length > segments->items[at]->position);
+}
+
 bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment) {
     size_t at = upper_bound(segments, segment->position);
     FX_ASSERT(segments->count < segments->capacity);
-    if (at > 0) {
-        const fx_disk_segment *before = segments->items[at - 1];
-        if (before->position + before->byte_length > segment->position) {
-            return false;
-        }
-    }
-    if (at < segments->count &&
-        segment->position + segment->byte_length > segments->items[at]->position) {
+    if (fx_segments_overlap(segments, segment->position, segment->byte_length)) {
         return false;
     }
     memmove(&segments->items[at + 1], &segments->items[at],
@@ -315,6 +316,25 @@ bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment) {
     segments->count++;
     account(segments, segment, true);
     return true;
+}
+
+static int by_position(const void *a, const void *b) {
+    const fx_disk_segment *x = *(fx_disk_segment *const *)a;
+    const fx_disk_segment *y = *(fx_disk_segment *const *)b;
+    return (x->position > y->position) - (x->position < y->position);
+}
+
+size_t fx_segments_add_all(fx_segments *segments, fx_disk_segment **list, size_t count) {
+    FX_ASSERT(segments->count == 0 && count <= segments->capacity);
+    if (count > 0) {
+        qsort(list, count, sizeof *list, by_position);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!fx_segments_add(segments, list[i])) {
+            fx_segment_destroy(list[i]);
+        }
+    }
+    return count - segments->count;
 }
 
 static bool is_garbage(const fx_disk_segment *segment) {

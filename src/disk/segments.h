@@ -30,6 +30,7 @@ typedef struct fx_disk_segment {
     uint32_t large_capacity;
     fx_segment_large *larges; /* rising record_offset */
     bool moving;              /* a checkpoint under way rewrites its records */
+    bool damaged;             /* some live record is not sound: it is not moved */
     uint64_t live[];          /* bits */
 } fx_disk_segment;
 
@@ -113,6 +114,11 @@ bool fx_segments_reserve(fx_segments *segments, size_t count);
 /* Takes the segment over; room was made. False: it overlaps another one (and stays the caller's).
  */
 bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment);
+/* Fills the empty table with `count` segments in any order, O(n log n); room was made. Takes them
+ * all over; those that overlap another one are destroyed. Returns how many these were. */
+size_t fx_segments_add_all(fx_segments *segments, fx_disk_segment **list, size_t count);
+/* Whether any of these bytes belongs to a segment of the table. */
+bool fx_segments_overlap(const fx_segments *segments, uint64_t position, uint64_t length);
 /* What a checkpoint leaves behind: segments without live records, those that are `moving`, and dead
  * large values. The extents of these: writes up to `capacity` of them to `list` and returns how
  * many there are. */

@@ -28,7 +28,8 @@
  *      128     8  counter
  *      136     8  time
  *      144     8  file blocks
- *      152  3944  zero
+ *      152     8  mirror: block of the checkpoint's second copy
+ *      160  3936  zero
  */
 #define SUPERBLOCK_MAGIC 0x316f7453786f6546u /* "FeoxSto1" */
 #define SUPERBLOCK_SEED 0x73757065u
@@ -59,6 +60,7 @@ void fx_superblock_encode(uint8_t *block, const fx_superblock *s) {
         s->counter,
         s->time_ns,
         s->file_blocks,
+        s->mirror,
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         fx_put_u64(block + 24 + 8 * i, fields[i]);
@@ -84,6 +86,7 @@ static void decode_fields(const uint8_t *block, fx_superblock *s) {
         &s->counter,
         &s->time_ns,
         &s->file_blocks,
+        &s->mirror,
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *fields[i] = fx_get_u64(block + 24 + 8 * i);
@@ -135,16 +138,28 @@ static bool extent_fits(const fx_extent *extent, uint64_t file_blocks) {
            extent->count <= file_blocks - extent->block;
 }
 
+static bool apart(const fx_extent *a, const fx_extent *b) {
+    return a->block >= b->block + b->count || a->block + a->count <= b->block;
+}
+
+/* No table is longer than this: each segment and each large value has a block at least, and the
+ * live bits are a 256th of the segments. */
+static bool table_fits(const fx_superblock *s, uint64_t file_blocks) {
+    const fx_extent mirror = {.block = s->mirror, .count = s->checkpoint.count};
+    return extent_fits(&s->checkpoint, file_blocks) && extent_fits(&mirror, file_blocks) &&
+           s->checkpoint_length <= s->checkpoint.count * FX_BLOCK_SIZE &&
+           s->checkpoint_length / 128 <= file_blocks && apart(&s->checkpoint, &s->journal) &&
+           apart(&mirror, &s->journal) && apart(&s->checkpoint, &mirror);
+}
+
 bool fx_superblock_fits(const fx_superblock *s, uint64_t file_blocks) {
+    if (s->group >= FX_TIME_END || s->generation >= FX_TIME_END || s->counter >= FX_COUNTER_END) {
+        return false;
+    }
     if (!extent_fits(&s->journal, file_blocks) || s->journal.count == 0 ||
+        s->journal.count > FX_JOURNAL_SIZE_MAX / FX_BLOCK_SIZE ||
         s->journal_head >= s->journal.count) {
         return false;
     }
-    if (s->checkpoint.count == 0) {
-        return true;
-    }
-    return extent_fits(&s->checkpoint, file_blocks) &&
-           s->checkpoint_length <= s->checkpoint.count * FX_BLOCK_SIZE &&
-           (s->checkpoint.block >= s->journal.block + s->journal.count ||
-            s->checkpoint.block + s->checkpoint.count <= s->journal.block);
+    return s->checkpoint.count == 0 || table_fits(s, file_blocks);
 }

@@ -10,7 +10,7 @@
 #include "disk/format.h"
 
 #define FX_SUPERBLOCK_COPIES 2u
-/* Bytes that both copies take. A new file has this size, all zero, for a moment. */
+/* Bytes that both copies take. */
 #define FX_SUPERBLOCK_AREA (FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE)
 
 /* The file is being made: nothing but the superblock counts, and there is no data yet. */
@@ -25,6 +25,7 @@ typedef struct fx_superblock {
     uint64_t epoch;        /* random; names this checkpoint in its journal entries */
     uint64_t group;        /* the last group that the checkpoint holds */
     fx_extent checkpoint;  /* count 0: there is none, the store is empty */
+    uint64_t mirror;       /* block where the same bytes stand once more */
     uint64_t checkpoint_length;
     uint64_t checkpoint_checksum;
     uint64_t counter; /* no version up to here was given to a later write: shard.counter */

@@ -9,16 +9,26 @@
 #include "engine/commit.h"
 #include "engine/order.h"
 
-void fx_check_problem(fx_check_sink *sink, const char *format, ...) {
+void fx_check_found(fx_check_sink *sink, const char *text, const fx_entry *key, uint64_t offset,
+                    uint64_t length) {
+    const feox_finding finding = {.text = text,
+                                  .key = key != NULL ? key->key : NULL,
+                                  .key_len = key != NULL ? key->key_len : 0,
+                                  .offset = length > 0 ? offset : 0,
+                                  .length = length};
     sink->report.problems++;
-    if (sink->line != NULL) {
-        char text[256];
-        va_list arguments;
-        va_start(arguments, format);
-        (void)vsnprintf(text, sizeof text, format, arguments);
-        va_end(arguments);
-        sink->line(sink->context, text);
+    if (sink->found != NULL) {
+        sink->found(sink->context, &finding);
     }
+}
+
+void fx_check_problem(fx_check_sink *sink, const char *format, ...) {
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fx_check_found(sink, text, NULL, 0, 0);
 }
 
 static void check_shard_locked(fx_shard *shard, fx_check_sink *sink) {
@@ -63,8 +73,8 @@ static void check_order_locked(fx_engine *engine, fx_check_sink *sink) {
         seen += found;
     }
     if (seen != keys) {
-        fx_check_problem(sink, "order: %llu keys, and %llu in the table",
-                         (unsigned long long)seen, (unsigned long long)keys);
+        fx_check_problem(sink, "order: %llu keys, and %llu in the table", (unsigned long long)seen,
+                         (unsigned long long)keys);
     }
 }
 

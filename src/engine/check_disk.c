@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "disk/checkpoint.h"
 #include "engine/commit.h"
@@ -21,12 +22,22 @@ typedef struct checker {
     fx_flusher *flusher;
     fx_check_sink *sink;
     uint8_t *buffer; /* a segment and a block more */
+    uint8_t *piece;  /* of a large value, or of the checkpoint */
+    bool quick;
     uint64_t clean;  /* records of the table with a place on disk */
     uint64_t dying;  /* places on disk that a write buffer makes dead */
+    unsigned others; /* sound superblocks of another time */
 } checker;
 
-static void damaged_blocks(checker *c, uint64_t count) {
-    c->sink->report.blocks_damaged += count;
+static void damaged_blocks(checker *c, const char *text, uint64_t offset, uint64_t length) {
+    c->sink->report.blocks_damaged += fx_blocks_of(length);
+    fx_check_found(c->sink, text, NULL, offset, length);
+}
+
+static void damaged_record(checker *c, const char *text, const fx_entry *key, uint64_t offset,
+                           uint64_t length) {
+    c->sink->report.records_damaged++;
+    fx_check_found(c->sink, text, key, offset, length);
 }
 
 /* ---- Memory: I3 ---- */
@@ -34,7 +45,7 @@ static void damaged_blocks(checker *c, uint64_t count) {
 static bool visit_record(void *context, fx_record *record) {
     checker *c = context;
     uint64_t location = fx_record_location(record);
-    if (!fx_location_clean(location)) {
+    if (!fx_location_clean(location) || location == FX_LOCATION_DOUBT) {
         return true;
     }
     c->clean++;
@@ -76,10 +87,14 @@ static void check_places(checker *c) {
         check_place(c, flusher->dead_next[i]);
     }
     fx_volume_unlock_shards(flusher);
-    if (c->clean + c->dying != flusher->segments.live_records) {
+    uint64_t known = c->clean + c->dying + flusher->lost_records;
+    if (flusher->doubtful) {
+        fx_check_problem(c->sink, "a group of the journal is lost, and %llu keys may have changed",
+                         (unsigned long long)(fx_load_relaxed(&flusher->engine->count) - c->clean));
+    } else if (known != flusher->segments.live_records) {
         fx_check_problem(c->sink, "%llu records are live on disk, and %llu are referred to",
                          (unsigned long long)flusher->segments.live_records,
-                         (unsigned long long)(c->clean + c->dying));
+                         (unsigned long long)known);
     }
 }
 
@@ -97,6 +112,8 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
     list[count++] = flusher->root.journal;
     if (flusher->root.checkpoint.count > 0) {
         list[count++] = flusher->root.checkpoint;
+        list[count++] =
+            (fx_extent){.block = flusher->root.mirror, .count = flusher->root.checkpoint.count};
     }
     for (size_t i = 0; i < flusher->segments.count; i++) {
         const fx_disk_segment *segment = flusher->segments.items[i];
@@ -118,7 +135,7 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
 }
 
 static size_t count_owned(const fx_flusher *flusher) {
-    size_t count = 3;
+    size_t count = 4;
     for (size_t i = 0; i < flusher->segments.count; i++) {
         count += 1 + (size_t)flusher->segments.items[i]->large_count;
     }
@@ -172,20 +189,54 @@ static feox_status check_space(checker *c) {
 static void check_superblocks(checker *c) {
     fx_superblock found;
     unsigned damaged = 0;
-    if (fx_volume_read(c->flusher, 0, c->buffer, FX_SUPERBLOCK_AREA) != 0) {
-        fx_check_problem(c->sink, "the superblocks cannot be read");
-        damaged_blocks(c, FX_SUPERBLOCK_COPIES);
-        return;
+    for (unsigned copy = 0; copy < FX_SUPERBLOCK_COPIES; copy++) {
+        uint64_t offset = (uint64_t)copy * FX_BLOCK_SIZE;
+        memset(c->buffer, 0, FX_SUPERBLOCK_AREA);
+        feox_status status = FEOX_ERR_IO;
+        if (fx_volume_read(c->flusher, offset, c->buffer + offset, FX_BLOCK_SIZE) == 0) {
+            status = fx_superblock_decode(c->buffer, &found, &damaged);
+        }
+        if (status != FEOX_OK) {
+            damaged_blocks(c, "a superblock is damaged", offset, FX_BLOCK_SIZE);
+        } else if (found.epoch != c->flusher->root.epoch ||
+                   found.checkpoint.block != c->flusher->root.checkpoint.block) {
+            c->others++;
+        }
     }
-    feox_status status = fx_superblock_decode(c->buffer, &found, &damaged);
-    damaged_blocks(c, damaged);
-    if (status != FEOX_OK || damaged > 0) {
-        fx_check_problem(c->sink, "%u of %u superblocks are damaged", damaged,
-                         FX_SUPERBLOCK_COPIES);
-    }
-    if (status == FEOX_OK && (found.epoch != c->flusher->root.epoch ||
-                              found.checkpoint.block != c->flusher->root.checkpoint.block)) {
+    if (c->others == FX_SUPERBLOCK_COPIES) {
         fx_check_problem(c->sink, "the superblock on disk is not the current one");
+    }
+}
+
+/* Sums one copy of the checkpoint, piece by piece. */
+static bool table_verifies(checker *c, uint64_t block) {
+    const fx_superblock *root = &c->flusher->root;
+    fx_checksum_stream sum;
+    bool sound = true;
+    fx_checksum_begin(&sum, fx_checkpoint_seed(&root->id, root->group));
+    for (uint64_t at = 0; sound && at < root->checkpoint_length; at += FX_SEGMENT_SIZE_MAX) {
+        uint64_t left = root->checkpoint_length - at;
+        size_t size = left < FX_SEGMENT_SIZE_MAX ? (size_t)left : FX_SEGMENT_SIZE_MAX;
+        size_t skip = at == 0 ? 16 : 0;
+        sound = fx_volume_read(c->flusher, block * FX_BLOCK_SIZE + at, c->piece,
+                               (size_t)fx_round_up(size, FX_BLOCK_SIZE)) == 0 &&
+                (at > 0 || fx_checkpoint_head_verify(c->piece, (size_t)root->checkpoint_length,
+                                                     root->checkpoint_checksum));
+        if (sound) {
+            fx_checksum_add(&sum, c->piece + skip, size - skip);
+        }
+    }
+    return sound && fx_checksum_end(&sum) == root->checkpoint_checksum;
+}
+
+static void check_table(checker *c) {
+    const fx_superblock *root = &c->flusher->root;
+    const uint64_t blocks[2] = {root->checkpoint.block, root->mirror};
+    for (unsigned copy = 0; root->checkpoint.count > 0 && copy < 2; copy++) {
+        if (!table_verifies(c, blocks[copy])) {
+            damaged_blocks(c, "a copy of the checkpoint is damaged", blocks[copy] * FX_BLOCK_SIZE,
+                           root->checkpoint.count * FX_BLOCK_SIZE);
+        }
     }
 }
 
@@ -205,32 +256,6 @@ static feox_status read_run(checker *c, fx_extent extent, uint8_t **bytes_out) {
     return FEOX_OK;
 }
 
-static feox_status check_table(checker *c) {
-    const fx_superblock *root = &c->flusher->root;
-    uint8_t *bytes = NULL;
-    fx_segments found;
-    if (root->checkpoint.count == 0) {
-        return FEOX_OK;
-    }
-    feox_status status = read_run(c, root->checkpoint, &bytes);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    fx_segments_init(&found);
-    status = fx_checkpoint_decode(bytes, (size_t)root->checkpoint_length, &root->id,
-                                  root->checkpoint.block * FX_BLOCK_SIZE, root->checkpoint_checksum,
-                                  c->flusher->space.file_blocks, &found);
-    if (status == FEOX_ERR_CORRUPT) {
-        fx_check_problem(c->sink, "the checkpoint at block %llu is damaged",
-                         (unsigned long long)root->checkpoint.block);
-        damaged_blocks(c, root->checkpoint.count);
-        status = FEOX_OK;
-    }
-    fx_segments_deinit(&found);
-    fx_mem_free(bytes);
-    return status;
-}
-
 /* Every group since the checkpoint has its entry. */
 static feox_status check_journal(checker *c) {
     const fx_flusher *flusher = c->flusher;
@@ -245,9 +270,8 @@ static feox_status check_journal(checker *c) {
     while (fx_journal_scan(ring, &flusher->journal, &flusher->id, flusher->root.epoch, &cursor,
                            &entry)) {
         if (entry.first_group != group + 1) {
-            fx_check_problem(c->sink, "the journal entry of group %llu is damaged",
-                             (unsigned long long)(group + 1));
-            damaged_blocks(c, 1);
+            damaged_blocks(c, "the journal entry before this one is damaged", entry.position,
+                           FX_BLOCK_SIZE);
         }
         group = entry.group;
     }
@@ -255,14 +279,42 @@ static feox_status check_journal(checker *c) {
     if (group != durable && !flusher->read_only) {
         fx_check_problem(c->sink, "the journal ends with group %llu, and group %llu is durable",
                          (unsigned long long)group, (unsigned long long)durable);
-        damaged_blocks(c, 1);
+        c->sink->report.blocks_damaged++;
+    }
+    uint64_t first = flusher->root.journal.block * FX_BLOCK_SIZE;
+    unsigned searches = 0;
+    for (uint64_t at = 0; at < flusher->root.journal.count * FX_BLOCK_SIZE; at += FX_BLOCK_SIZE) {
+        size_t left = (size_t)(flusher->root.journal.count * FX_BLOCK_SIZE - at);
+        if (fx_journal_examine(ring + at, left, &flusher->id, first + at, flusher->root.epoch,
+                               &searches) == FX_JOURNAL_DAMAGED) {
+            damaged_blocks(c, "a journal entry is damaged", first + at, FX_BLOCK_SIZE);
+        }
     }
     fx_mem_free(ring);
     return FEOX_OK;
 }
 
+static bool large_verifies(checker *c, const fx_entry *entry) {
+    fx_checksum_stream sum;
+    uint64_t left = entry->value_len;
+    if (entry->large_offset % FX_BLOCK_SIZE != 0) {
+        return false;
+    }
+    fx_checksum_begin(&sum, fx_format_seed(&c->flusher->id, entry->large_offset));
+    for (uint64_t at = entry->large_offset; left > 0; at += FX_SEGMENT_SIZE_MAX) {
+        size_t size = left < FX_SEGMENT_SIZE_MAX ? (size_t)left : FX_SEGMENT_SIZE_MAX;
+        if (fx_volume_read(c->flusher, at, c->piece, (size_t)fx_round_up(size, FX_BLOCK_SIZE)) !=
+            0) {
+            return false;
+        }
+        fx_checksum_add(&sum, c->piece, size);
+        left -= size;
+    }
+    return fx_checksum_end(&sum) == entry->large_checksum;
+}
+
 /* A sound live record: its key must lead to it, unless it is about to die. */
-static feox_status check_record(checker *c, const fx_walked *record) {
+static void check_record(checker *c, const fx_walked *record) {
     fx_engine *engine = c->flusher->engine;
     const fx_entry *entry = &record->entry;
     uint64_t hash = fx_engine_hash(engine, entry->key, entry->key_len);
@@ -276,24 +328,13 @@ static feox_status check_record(checker *c, const fx_walked *record) {
         fx_check_problem(c->sink, "the live record at byte %llu is not its key's",
                          (unsigned long long)record->location * FX_RECORD_ALIGN);
     }
-    if (entry->kind != FX_ENTRY_LARGE) {
-        return FEOX_OK;
+    if (entry->kind == FX_ENTRY_LARGE && !large_verifies(c, entry)) {
+        damaged_record(c, "the large value is damaged", entry, entry->large_offset,
+                       entry->value_len);
     }
-    fx_block *block = NULL;
-    feox_status status = fx_volume_read_large(c->flusher, entry, &block);
-    fx_block_release(block);
-    if (status == FEOX_ERR_MEMORY) {
-        return status;
-    }
-    if (status != FEOX_OK) {
-        fx_check_problem(c->sink, "the large value at byte %llu is damaged",
-                         (unsigned long long)entry->large_offset);
-        c->sink->report.records_damaged++;
-    }
-    return FEOX_OK;
 }
 
-static feox_status check_segment(checker *c, const fx_disk_segment *segment) {
+static void check_segment(checker *c, const fx_disk_segment *segment) {
     uint64_t start = segment->position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
     uint64_t lead = segment->position - start;
     const uint8_t *image = c->buffer + lead;
@@ -301,44 +342,43 @@ static feox_status check_segment(checker *c, const fx_disk_segment *segment) {
     fx_walked record;
     fx_walk_result result;
     fx_segment_header header;
-    size_t size = (size_t)fx_round_up(lead + segment->byte_length, FX_BLOCK_SIZE);
+    uint32_t length = c->quick ? FX_SEGMENT_HEADER_SIZE : segment->byte_length;
+    size_t size = (size_t)fx_round_up(lead + length, FX_BLOCK_SIZE);
     if (fx_volume_read(c->flusher, start, c->buffer, size) != 0) {
-        fx_check_problem(c->sink, "the segment at byte %llu cannot be read",
-                         (unsigned long long)segment->position);
-        damaged_blocks(c, size / FX_BLOCK_SIZE);
+        damaged_blocks(c, "a segment cannot be read", segment->position, segment->byte_length);
         c->sink->report.records_damaged += segment->live_count;
-        return FEOX_OK;
+        return;
     }
     if (!fx_format_segment_decode(image, &c->flusher->id, segment->position, &header) ||
         header.byte_length != segment->byte_length) {
-        fx_check_problem(c->sink, "the segment header at byte %llu is damaged",
-                         (unsigned long long)segment->position);
-        damaged_blocks(c, 1);
+        damaged_blocks(c, "a segment's header is damaged", segment->position,
+                       FX_SEGMENT_HEADER_SIZE);
+    }
+    if (c->quick) {
+        return;
     }
     fx_segment_walk_init(&walk, &c->flusher->id, image, segment->position, segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
-        if (result != FX_WALK_RECORD) {
-            fx_check_problem(c->sink, "the record near byte %llu is damaged",
-                             (unsigned long long)record.location * FX_RECORD_ALIGN);
-            c->sink->report.records_damaged++;
-            continue;
-        }
-        feox_status status = check_record(c, &record);
-        if (status != FEOX_OK) {
-            return status;
+        uint64_t position = record.location * FX_RECORD_ALIGN;
+        if (result == FX_WALK_RECORD) {
+            check_record(c, &record);
+        } else if (result == FX_WALK_BAD_VALUE) {
+            damaged_record(c, "the value is damaged", &record.entry, position, record.size);
+        } else {
+            damaged_record(c, "a record is damaged, and its key not known", NULL, position,
+                           FX_RECORD_SIZE_MIN);
         }
     }
-    return FEOX_OK;
 }
 
 static feox_status check_file(checker *c) {
     const fx_segments *segments = &c->flusher->segments;
     check_superblocks(c);
-    feox_status status = check_table(c);
-    status = status == FEOX_OK ? check_journal(c) : status;
+    check_table(c);
+    feox_status status = check_journal(c);
     for (size_t i = 0; status == FEOX_OK && i < segments->count; i++) {
         if (segments->items[i]->live_count > 0) {
-            status = check_segment(c, segments->items[i]);
+            check_segment(c, segments->items[i]);
         }
     }
     return status;
@@ -365,15 +405,19 @@ static feox_status check_all(checker *c) {
     return status == FEOX_OK ? check_file(c) : status;
 }
 
-feox_status fx_check_disk(fx_flusher *flusher, fx_check_sink *sink) {
-    checker c = {.flusher = flusher, .sink = sink};
+feox_status fx_check_disk(fx_flusher *flusher, bool quick, fx_check_sink *sink) {
+    /* What opening it found damaged is read again, so that it can be named. */
+    bool sound = fx_load_relaxed(&flusher->corrupt_records) == 0;
+    checker c = {.flusher = flusher, .sink = sink, .quick = quick && sound};
     c.buffer = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
-    if (c.buffer == NULL) {
-        return FEOX_ERR_MEMORY;
+    c.piece = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX, FX_BLOCK_SIZE);
+    feox_status status = c.buffer != NULL && c.piece != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
+    if (status == FEOX_OK) {
+        fx_flusher_enter(flusher);
+        status = check_all(&c);
+        fx_flusher_leave(flusher);
     }
-    fx_flusher_enter(flusher);
-    feox_status status = check_all(&c);
-    fx_flusher_leave(flusher);
     fx_mem_free(c.buffer);
+    fx_mem_free(c.piece);
     return status;
 }

@@ -659,6 +659,55 @@ static bool collect(void *context, fx_record *record) {
     return true;
 }
 
+typedef struct doubtful {
+    fx_record **records;
+    size_t count;
+    uint64_t version;
+} doubtful;
+
+static bool collect_doubtful(void *context, fx_record *record) {
+    doubtful *d = context;
+    if (fx_record_version(record) <= d->version) {
+        d->records[d->count++] = record;
+    }
+    return true;
+}
+
+/* Replaces a record by one whose value is where none can be. */
+static feox_status doubt_record(fx_shard *shard, fx_record *record, uint8_t *key) {
+    const fx_entry entry = {.key = key,
+                            .key_len = fx_record_key_len(record),
+                            .value_len = (uint32_t)fx_record_value_len(record),
+                            .version = fx_record_version(record),
+                            .timestamp = fx_load_relaxed(&record->timestamp),
+                            .expiry_ns = fx_record_expiry(record),
+                            .kind = FX_ENTRY_LARGE};
+    memcpy(key, fx_record_key(record), entry.key_len);
+    uint64_t hash = fx_engine_hash(shard->engine, key, entry.key_len);
+    recovered_remove(shard, hash, record);
+    return recovered_insert(shard, hash, &entry, FX_LOCATION_DOUBT, NULL);
+}
+
+feox_status fx_commit_doubt(fx_engine *engine, uint64_t version) {
+    uint8_t *key = fx_mem_alloc(FEOX_KEY_SIZE_MAX);
+    feox_status status = key != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
+    for (uint32_t i = 0; status == FEOX_OK && i < engine->shard_count; i++) {
+        fx_shard *shard = &engine->shards[i];
+        doubtful d = {.version = version,
+                      .records = fx_mem_alloc((shard->table.count + 1) * sizeof(fx_record *))};
+        status = d.records != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
+        if (status == FEOX_OK) {
+            fx_table_each_locked(&shard->table, collect_doubtful, &d);
+        }
+        for (size_t j = 0; status == FEOX_OK && j < d.count; j++) {
+            status = doubt_record(shard, d.records[j], key);
+        }
+        fx_mem_free(d.records);
+    }
+    fx_mem_free(key);
+    return status;
+}
+
 feox_status fx_commit_recovery_done(fx_engine *engine) {
     uint64_t newest = 0;
     for (uint32_t i = 0; i < engine->shard_count; i++) {

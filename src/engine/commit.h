@@ -83,6 +83,9 @@ bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *bloc
  * on disk; PUT: the value is kept in memory unless over the limit. */
 feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
                                 fx_block *block, uint64_t *dead_out);
+/* The value of every record up to `version` may be out of date: reading it is FEOX_ERR_CORRUPT from
+ * now on. For a store that is only read. Cost: all records. FEOX_ERR_MEMORY. */
+feox_status fx_commit_doubt(fx_engine *engine, uint64_t version);
 /* Builds the order. */
 feox_status fx_commit_recovery_done(fx_engine *engine);
 /* The record of a key whether expired or not, its shard locked by the caller. */

@@ -32,7 +32,7 @@ typedef struct work {
     fx_mover mover;
     uint8_t *table;
     size_t table_length;
-    fx_extent table_extent;
+    fx_extent table_extent[2]; /* the same bytes in each */
     uint64_t table_checksum;
     fx_space_batch *batch; /* what will be free */
 } work;
@@ -58,7 +58,7 @@ static uint64_t sparse_bytes(const fx_flusher *flusher) {
 }
 
 static bool is_sparse(const fx_disk_segment *segment) {
-    return segment->blocks > 0 && segment->live_count > 0 &&
+    return segment->blocks > 0 && segment->live_count > 0 && !segment->damaged &&
            fx_segment_live_bytes(segment) * 2 < (uint64_t)segment->blocks * FX_BLOCK_SIZE;
 }
 
@@ -161,13 +161,15 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
     if (w->table == NULL) {
         return FEOX_ERR_MEMORY;
     }
-    feox_status status =
-        fx_space_allocate(&flusher->space, fx_blocks_of(length), 0, &w->table_extent);
-    if (status != FEOX_OK) {
-        return status;
+    for (unsigned copy = 0; copy < 2; copy++) {
+        feox_status status =
+            fx_space_allocate(&flusher->space, fx_blocks_of(length), 0, &w->table_extent[copy]);
+        if (status != FEOX_OK) {
+            return status;
+        }
     }
     fx_checkpoint_writer writer;
-    fx_checkpoint_begin(&writer, w->table);
+    fx_checkpoint_begin(&writer, w->table, &flusher->id, fx_load_relaxed(&flusher->durable_group));
     for (size_t i = 0; i < segments->count; i++) {
         if (stays(segments->items[i])) {
             fx_checkpoint_append(&writer, segments->items[i]);
@@ -177,11 +179,12 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
         fx_checkpoint_append(&writer, w->mover.images[i].segment);
     }
     FX_ASSERT(writer.at == length);
-    uint64_t position = w->table_extent.block * FX_BLOCK_SIZE;
     w->table_length = length;
-    w->table_checksum = fx_checkpoint_finish(&writer, &flusher->id, position,
-                                             fx_load_relaxed(&flusher->durable_group));
-    fx_staging_copy(&flusher->staging, position, w->table, length);
+    w->table_checksum = fx_checkpoint_finish(&writer);
+    for (unsigned copy = 0; copy < 2; copy++) {
+        fx_staging_copy(&flusher->staging, w->table_extent[copy].block * FX_BLOCK_SIZE, w->table,
+                        length);
+    }
     return FEOX_OK;
 }
 
@@ -189,13 +192,15 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
 static feox_status list_garbage(fx_flusher *flusher, work *w) {
     size_t count = fx_segments_garbage(&flusher->segments, NULL, 0);
     const fx_extent *old = &flusher->root.checkpoint;
-    w->batch = fx_space_batch_create(&flusher->space, count + 1);
+    w->batch = fx_space_batch_create(&flusher->space, count + 2);
     if (w->batch == NULL || !fx_segments_reserve(&flusher->segments, w->mover.image_count)) {
         return FEOX_ERR_MEMORY;
     }
     w->batch->count = fx_segments_garbage(&flusher->segments, w->batch->list, count);
     if (old->count > 0) {
         w->batch->list[w->batch->count++] = *old;
+        w->batch->list[w->batch->count++] =
+            (fx_extent){.block = flusher->root.mirror, .count = old->count};
     }
     return FEOX_OK;
 }
@@ -215,8 +220,10 @@ static void undo(fx_flusher *flusher, work *w) {
         (void)fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
     }
     fx_mover_undo(flusher, &w->mover);
-    if (w->table_extent.count > 0) {
-        fx_space_undo(&flusher->space, w->table_extent);
+    for (unsigned copy = 0; copy < 2; copy++) {
+        if (w->table_extent[copy].count > 0) {
+            fx_space_undo(&flusher->space, w->table_extent[copy]);
+        }
     }
     if (w->batch != NULL) {
         fx_space_batch_destroy(&flusher->space, w->batch);
@@ -252,7 +259,8 @@ static void make_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
     root->flags = 0;
     root->journal_head = flusher->journal.next;
     root->group = fx_load_relaxed(&flusher->durable_group);
-    root->checkpoint = w->table_extent;
+    root->checkpoint = w->table_extent[0];
+    root->mirror = w->table_extent[1].block;
     root->checkpoint_length = w->table_length;
     root->checkpoint_checksum = w->table_checksum;
     root->counter = flusher->counter;

@@ -80,6 +80,7 @@ struct fx_engine {
     bool persistent;
     bool read_only;
     bool mark_reads;       /* readers set the CLOCK bits */
+    bool rescued;          /* recovery searched the file for what it holds */
     uint64_t memory_limit; /* 0: none */
     uint64_t value_size_limit;
     fx_hash_key hash_key;

@@ -41,6 +41,9 @@ static fx_block *acquire_block(fx_engine *engine, uint64_t hash, const void *key
 /* Keeps what was read from disk, if there is room for it and the record is still the same. */
 static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                     uint64_t version, fx_block *block) {
+    if (engine->memory_limit == FX_MEMORY_LIMIT_LEAN) {
+        return;
+    }
     if (fx_engine_over_limit(engine, block->size)) {
         (void)fx_evict_any(engine, EVICT_FOR_READ);
         if (fx_engine_over_limit(engine, block->size)) {

@@ -9,6 +9,9 @@ typedef struct fx_flusher_options {
     const char *path; /* for error details and the directory entry */
     bool read_only;
     uint64_t file_size_initial, file_size_limit;
+    uint64_t ring_blocks; /* of a new file's journal; 0: the usual number */
+    bool rescue; /* with read_only: load whatever is sound, as feox_salvage wants it */
+    struct fx_check_sink *sink; /* hears what opening finds damaged; may be NULL */
 } fx_flusher_options;
 
 /* Makes a new store in an empty file, or recovers one into the engine. The device stays the

@@ -198,6 +198,7 @@ feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment 
     }
     if (status != FEOX_OK || (segment->blocks > 0 && !is_sound(flusher, segment, bytes))) {
         segment->moving = false;
+        segment->damaged = true;
         return FEOX_OK;
     }
     fx_segment_walk walk;

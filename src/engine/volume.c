@@ -134,9 +134,9 @@ void fx_volume_unlock_shards(fx_flusher *flusher) {
 }
 
 uint64_t fx_volume_reserve(const fx_flusher *flusher) {
-    /* The table: about 1/256 of the segments' bytes and a header for each; what inline segments
-     * turn into; and some segments of tombstones. */
+    /* The table and its copy: about 1/256 of the segments' bytes and a header for each; what inline
+     * segments turn into; and some segments of tombstones. */
     const fx_segments *segments = &flusher->segments;
     uint64_t table = segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) + 2;
-    return 2 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64;
+    return 4 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64;
 }

@@ -67,6 +67,8 @@ struct fx_flusher {
     uint64_t initial_blocks; /* the file is not made smaller than this */
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
+    uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
+    bool doubtful;    /* opened to read, with a group of the journal lost */
     bool flight_left; /* a cut that was to be undone waits in some write buffers */
     char failure[160];
     int failure_errno;

@@ -26,6 +26,10 @@
 
 #define FX_LOCATION_DIRTY 0x8000000000000000u
 
+/* In a store that is only read: a record that may be out of date. Its place is that of the
+ * superblock, where no record verifies. */
+#define FX_LOCATION_DOUBT 1u
+
 static inline bool fx_location_clean(uint64_t location) {
     return location != 0 && (location & FX_LOCATION_DIRTY) == 0;
 }

@@ -70,6 +70,12 @@ void feox_check_report_init(feox_check_report *report) {
     }
 }
 
+void feox_salvage_report_init(feox_salvage_report *report) {
+    if (report != NULL) {
+        *report = (feox_salvage_report){.struct_size = sizeof *report};
+    }
+}
+
 static feox_status bad_option(const char *name) {
     return fx_error_set(FEOX_ERR_ARGUMENT, 0, "option %s has a value that means nothing", name);
 }

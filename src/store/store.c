@@ -82,12 +82,13 @@ static feox_status start_engine(feox_store *store, bool persistent) {
     return fx_report(fx_engine_init(&store->engine, &options));
 }
 
-static feox_status start_file(feox_store *store, const char *path) {
+static feox_status start_file(feox_store *store, const char *path, const fx_store_how *extra) {
     const feox_options *o = &store->options;
     const fx_dev_open how = {
         .path = path,
         .read_only = o->read_only == FEOX_YES,
         .create = o->create == FEOX_YES && o->read_only != FEOX_YES,
+        .exclusive = extra->exclusive,
         .backend = o->io_backend,
     };
     feox_status status = fx_dev_file_open(&how, &store->dev);
@@ -99,6 +100,8 @@ static feox_status start_file(feox_store *store, const char *path) {
         .read_only = how.read_only,
         .file_size_initial = o->file_size_initial,
         .file_size_limit = o->file_size_limit,
+        .rescue = extra->rescue,
+        .sink = extra->sink,
     };
     status = fx_flusher_open(&store->engine, store->dev, &options, &store->engine.flusher);
     if (status != FEOX_OK) {
@@ -138,6 +141,12 @@ static feox_status stop(feox_store *store) {
 }
 
 feox_status feox_open(const char *path, const feox_options *options, feox_store **store_out) {
+    const fx_store_how plain = {0};
+    return fx_store_open(path, options, &plain, store_out);
+}
+
+feox_status fx_store_open(const char *path, const feox_options *options, const fx_store_how *how,
+                          feox_store **store_out) {
     if (store_out == NULL) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }
@@ -165,7 +174,7 @@ feox_status feox_open(const char *path, const feox_options *options, feox_store 
     store->clock_offset_ns = fx_clock_wall_ns() - fx_clock_monotonic_ns();
     status = start_engine(store, path != NULL);
     if (status == FEOX_OK && path != NULL) {
-        status = start_file(store, path);
+        status = start_file(store, path, how);
     }
     if (status == FEOX_OK) {
         status = fx_report(fx_workers_start(&store->workers, &store->engine,

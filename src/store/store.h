@@ -22,6 +22,17 @@ struct feox_store {
 
 /* Raises the event: the engine's call when more is durable. `context` is the store. */
 void fx_store_moved(void *context);
+
+/* What feox_salvage wants besides options. */
+typedef struct fx_store_how {
+    bool rescue;    /* with read_only: fx_flusher_options */
+    bool exclusive; /* FEOX_EXISTS if the file exists */
+    struct fx_check_sink *sink;
+} fx_store_how;
+
+/* feox_open with more to say. */
+feox_status fx_store_open(const char *path, const feox_options *options, const fx_store_how *how,
+                          feox_store **store_out);
 /* FEOX_OK, FEOX_ERR_ARGUMENT (no store) or FEOX_ERR_FORKED. */
 feox_status fx_store_enter(const feox_store *store);
 /* The same for a call that changes something: also FEOX_ERR_READ_ONLY and the like. */

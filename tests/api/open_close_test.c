@@ -198,7 +198,7 @@ static void foreign_files_stay_byte_identical(void **state) {
 static void zeros_are_not_an_empty_file(void **state) {
     (void)state;
     const char *path = fx_temp_fresh("zeros");
-    static const size_t sizes[] = {1, 512, 4096, 16384, 1048576};
+    static const size_t sizes[] = {1, 512, 4096, 8192, 16384, 1048576};
     void *bytes = calloc(1, 1048576);
     assert_non_null(bytes);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

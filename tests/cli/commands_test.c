@@ -215,6 +215,12 @@ static void reports(void **state) {
     assert_int_equal(strncmp(result->out, "{\"keys\":1,", 10), 0);
     command_expect(OK, "1 keys checked, 0 records damaged, 0 blocks damaged, 0 problems\n", "check",
                    NULL);
+    command_expect(OK, "1 keys checked, 0 records damaged, 0 blocks damaged, 0 problems\n", "check",
+                   "--full", NULL);
+    command_expect(OK, "1 keys copied, 2 bytes, 0 keys lost, 0 problems\n", "salvage", "copy.feox",
+                   NULL);
+    command_expect(USAGE, "", "salvage", NULL);
+    (void)remove("copy.feox");
 }
 
 /* Reads a file, so that a command can be shown to have left it alone. */
@@ -250,6 +256,9 @@ static void files_left_alone(void **state) {
     command_expect(FAILED, "", "set", "k", "v", NULL);
     command_expect(FAILED, "", "get", "k", NULL);
     command_expect(FAILED, "", "check", NULL);
+    command_expect(FAILED, "", "check", "--full", NULL);
+    command_expect(FAILED, "", "salvage", "out.feox", NULL);
+    assert_int_not_equal(access("out.feox", F_OK), 0);
     assert_int_equal(slurp("s.feox", after, sizeof after), sizeof foreign - 1);
     assert_memory_equal(after, foreign, sizeof foreign - 1);
     fresh();
@@ -291,7 +300,8 @@ static void expect_words(int status, const char *out_part, const char *err_part,
 static void usage(void **state) {
     static const char *const names[] = {"get",   "set",    "del",    "cas",     "incr", "patch",
                                         "merge", "ttl",    "expire", "persist", "scan", "count",
-                                        "stat",  "import", "export", "check"};
+                                        "stat",  "import", "export", "check",
+                                        "salvage"};
     (void)state;
     expect_words(USAGE, "", "feox --help", NULL, NULL, NULL);
     expect_words(USAGE, "", "feox --help", "x.feox", NULL, NULL);
@@ -345,6 +355,19 @@ static void damage(void **state) {
     const command_result *result = command_output(FAILED, "check", NULL);
     assert_non_null(strstr(result->out, "1 records damaged"));
     assert_non_null(strstr(result->err, "the check found"));
+    assert_non_null(strstr(result->out, "; key hurt\n"));
+    assert_non_null(strstr(result->out, "; offset "));
+    result = command_output(FAILED, "check", "--full", NULL);
+    assert_non_null(strstr(result->out, "; key hurt\n"));
+    result = command_output(FAILED, "salvage", "out.feox", NULL);
+    assert_non_null(strstr(result->out, "the value is lost; key hurt\n"));
+    assert_non_null(strstr(result->out, "2 keys copied, 11 bytes, 1 keys lost, 1 problems\n"));
+    assert_non_null(strstr(result->err, "what is sound is in out.feox"));
+    command_expect_error(FAILED, "exists already", "salvage", "out.feox", NULL);
+    result = command_run(NULL, 0, (const char *const[]){"out.feox", "scan", NULL});
+    assert_int_equal(result->status, OK);
+    assert_string_equal(result->out, "first\t1\nlast\t3\n");
+    (void)remove("out.feox");
     command_expect(OK, "1", "get", "first", NULL);
     command_expect(OK, "3", "get", "last", NULL);
     result = command_run(NULL, 0, (const char *const[]){"s.feox", "get", "hurt", NULL});

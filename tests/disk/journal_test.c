@@ -142,11 +142,49 @@ static void test_hostile(void **state) {
     free(bytes);
 }
 
+/* A closer look: every flipped bit is put right, more is damage, other lives are left alone. */
+static void test_examine(void **state) {
+    (void)state;
+    uint8_t *bytes = malloc(FX_BLOCK_SIZE);
+    uint8_t *sound = malloc(FX_BLOCK_SIZE);
+    uint64_t place = 7 * FX_BLOCK_SIZE;
+    unsigned searches = 1000000;
+    make(sound, 7, 5, 3, 1, 42);
+    size_t size = FX_JOURNAL_HEADER_SIZE + 3 * FX_JOURNAL_ITEM_SIZE;
+    for (size_t bit = 0; bit < size * 8; bit += 3) {
+        memcpy(bytes, sound, FX_BLOCK_SIZE);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 42, &searches),
+                         FX_JOURNAL_MENDED);
+        assert_memory_equal(bytes, sound, FX_BLOCK_SIZE);
+    }
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 42, &searches),
+                     FX_JOURNAL_SOUND);
+    bytes[100] ^= 3;
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 42, &searches),
+                     FX_JOURNAL_DAMAGED);
+    searches = 0;
+    bytes[100] ^= 1;
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 42, &searches),
+                     FX_JOURNAL_DAMAGED);
+    memcpy(bytes, sound, FX_BLOCK_SIZE);
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place + 4096, 42, &searches),
+                     FX_JOURNAL_DAMAGED); /* it stands where it does not belong */
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 12345678, &searches),
+                     FX_JOURNAL_OTHER);
+    memset(bytes, 0, FX_BLOCK_SIZE);
+    assert_int_equal(fx_journal_examine(bytes, FX_BLOCK_SIZE, &ID, place, 42, &searches),
+                     FX_JOURNAL_OTHER);
+    free(bytes);
+    free(sound);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_ring),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_examine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

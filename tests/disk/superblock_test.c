@@ -20,6 +20,7 @@ static fx_superblock sample(uint64_t generation) {
                            .epoch = generation * 1000,
                            .group = 33,
                            .checkpoint = {.block = 2000, .count = 3},
+                           .mirror = 1500,
                            .checkpoint_length = 9000,
                            .checkpoint_checksum = 44,
                            .counter = 55,
@@ -118,6 +119,19 @@ static void test_fits(void **state) {
     s = sample(6);
     s.checkpoint.block = 1025;
     assert_false(fx_superblock_fits(&s, 4096)); /* inside the ring */
+    s = sample(6);
+    s.mirror = 1025; /* inside the ring; behind the end; in the other copy */
+    assert_false(fx_superblock_fits(&s, 4096));
+    s.mirror = 4094;
+    assert_false(fx_superblock_fits(&s, 4096));
+    s.mirror = 2002;
+    assert_false(fx_superblock_fits(&s, 4096));
+    s = sample(6);
+    s.counter = UINT64_MAX;
+    assert_false(fx_superblock_fits(&s, 4096));
+    s = sample(6);
+    s.group = UINT64_MAX;
+    assert_false(fx_superblock_fits(&s, 4096));
     s = sample(6);
     s.journal.block = 1;
     assert_false(fx_superblock_fits(&s, 4096));

@@ -332,15 +332,16 @@ static bool state_is(world *w, const uint32_t *sizes, const uint64_t *stamps) {
     return true;
 }
 
-static void print_line(void *context, const char *text) {
+static void print_line(void *context, const feox_finding *finding) {
+    const char *text = finding->text;
     (void)context;
     print_message("check: %s\n", text);
 }
 
 static void expect_sound(world *w) {
-    fx_check_sink sink = {.line = print_line};
+    fx_check_sink sink = {.found = print_line};
     assert_int_equal(fx_check_memory(&w->engine, &sink), FEOX_OK);
-    assert_int_equal(fx_check_disk(w->engine.flusher, &sink), FEOX_OK);
+    assert_int_equal(fx_check_disk(w->engine.flusher, false, &sink), FEOX_OK);
     assert_int_equal(sink.report.problems, 0);
     feox_statistics stats;
     feox_statistics_init(&stats);

@@ -101,10 +101,10 @@ static void world_destroy(world *w) {
 }
 
 static void expect_sound(world *w) {
-    fx_check_sink sink = {.line = NULL};
+    fx_check_sink sink = {.found = NULL};
     feox_check_report_init(&sink.report);
     assert_int_equal(fx_check_memory(&w->engine, &sink), FEOX_OK);
-    assert_int_equal(fx_check_disk(w->engine.flusher, &sink), FEOX_OK);
+    assert_int_equal(fx_check_disk(w->engine.flusher, false, &sink), FEOX_OK);
     assert_int_equal(sink.report.problems, 0);
 }
 

@@ -17,7 +17,8 @@
 
 feox_status fx_devs_open(const char *path, int backend, bool create, bool read_only,
                          fx_dev **dev_out) {
-    fx_dev_open how = {path, read_only, create, backend};
+    fx_dev_open how = {
+        .path = path, .read_only = read_only, .create = create, .backend = backend};
     return fx_dev_file_open(&how, dev_out);
 }
 

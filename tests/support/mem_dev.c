@@ -42,6 +42,7 @@ struct mem_dev {
     void *hook_context;
     uint64_t bad_offset; /* bytes that cannot be read */
     uint64_t bad_size;
+    bool borrowed; /* the bytes are somebody else's, and stay as they are */
 };
 
 typedef struct mem_queue {
@@ -75,6 +76,9 @@ static bool goes_on(mem_dev *dev) {
     if (dev->cut_at != 0 && dev->operations >= dev->cut_at) {
         dev->cut = true;
         dev->dead = EIO;
+    }
+    if (dev->borrowed) {
+        dev->dead = EROFS;
     }
     if (dev->fail_at != 0 && dev->operations >= dev->fail_at && dev->dead == 0) {
         dev->dead = dev->fail_error;
@@ -259,12 +263,21 @@ mem_dev *mem_dev_create_from(const void *bytes, size_t size, uint64_t seed) {
     return dev;
 }
 
+mem_dev *mem_dev_over(uint8_t *bytes, size_t size) {
+    mem_dev *dev = mem_dev_create(1);
+    dev->borrowed = true;
+    dev->now = (image){.bytes = bytes, .size = size};
+    return dev;
+}
+
 void mem_dev_destroy(mem_dev *dev) {
     for (size_t i = 0; i < dev->count; i++) {
         free(dev->pending[i].data);
     }
     free(dev->pending);
-    free(dev->now.bytes);
+    if (!dev->borrowed) {
+        free(dev->now.bytes);
+    }
     free(dev->safe.bytes);
     free(dev);
 }

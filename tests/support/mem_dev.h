@@ -13,6 +13,9 @@ typedef struct mem_dev mem_dev;
 mem_dev *mem_dev_create(uint64_t seed);
 /* With these bytes in the file, all safe. */
 mem_dev *mem_dev_create_from(const void *bytes, size_t size, uint64_t seed);
+/* Over the caller's bytes, which stay the caller's: every write, grow and shrink is counted and
+ * fails. */
+mem_dev *mem_dev_over(uint8_t *bytes, size_t size);
 void mem_dev_destroy(mem_dev *dev);
 fx_dev *mem_dev_door(mem_dev *dev);
 
