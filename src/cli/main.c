@@ -94,6 +94,11 @@ static const fx_cli_command commands[] = {
      "Reads every byte that the file holds for a live record. Prints a line for each problem and "
      "a\n"
      "summary. Exit status 3 if there are problems.\n"},
+    {"compact", "", 0, 0, FX_CLI_BIT(HELP), fx_cli_run_compact,
+     "make the file as short as it can be",
+     "Moves live records to the beginning of the file and cuts off its end. Prints the sizes "
+     "before\n"
+     "and after. Nothing is lost if it is interrupted. Needs a few MiB of free space.\n"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/commit.h"
+#include "engine/cleaner.h"
 #include "engine/compactor.h"
 
 /* Entries for which finish holds a shard's lock at a stretch. */
@@ -321,6 +322,34 @@ static feox_status make_plan(fx_flusher *flusher, plan *p) {
     return status;
 }
 
+/* A plan that found no space: once more after what is dead is given back, and then with runs that
+ * are long enough for the large values. */
+static feox_status plan_again(fx_flusher *flusher, plan *p) {
+    feox_status status = FEOX_ERR_SPACE;
+    if (fx_compactor_can_free(flusher) && fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
+        fx_space_reclaim(&flusher->space, true);
+        status = make_plan(flusher, p);
+    }
+    uint64_t largest = 0;
+    uint64_t sum = 0;
+    fx_wbuf_half *half;
+    const fx_wbuf_entry *entry;
+    for (cursor at = {0, 0}; (entry = next_entry(flusher->engine, &at, &half)) != NULL;
+         at.entry++) {
+        uint64_t blocks = entry->block != NULL ? fx_blocks_of(entry->block->size) : 0;
+        largest = blocks > largest ? blocks : largest;
+        sum += blocks;
+    }
+    for (uint64_t blocks = largest; status == FEOX_ERR_SPACE && blocks > 0 && blocks < 2 * sum;
+         blocks *= 2) {
+        if (fx_cleaner_make_run(flusher, blocks < sum ? blocks : sum) != FEOX_OK) {
+            break;
+        }
+        status = make_plan(flusher, p);
+    }
+    return status;
+}
+
 /* ---- Writing ---- */
 
 static void write_larges(fx_flusher *flusher, const planned *item) {
@@ -531,7 +560,7 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
     flusher->time_ns = now_ns > flusher->time_ns ? now_ns : flusher->time_ns;
     fx_space_reclaim(&flusher->space, false);
     if (fx_compactor_must(flusher)) {
-        status = fx_compactor_checkpoint(flusher, false);
+        status = fx_cleaner_checkpoint(flusher);
         /* Short of space the ring may still have room for this group. */
         if (status != FEOX_OK && status != FEOX_ERR_SPACE && status != FEOX_ERR_MEMORY) {
             return status;
@@ -541,11 +570,8 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
         return FEOX_OK;
     }
     status = make_plan(flusher, &p);
-    if (status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher) &&
-        fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
-        /* What is dead could be given back: once more. */
-        fx_space_reclaim(&flusher->space, true);
-        status = make_plan(flusher, &p);
+    if (status == FEOX_ERR_SPACE) {
+        status = plan_again(flusher, &p);
     }
     if (status != FEOX_OK) {
         plan_free(&p);

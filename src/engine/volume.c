@@ -45,8 +45,8 @@ feox_status fx_volume_status(const fx_flusher *flusher) {
 
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
     const fx_segments *s = &flusher->segments;
-    uint64_t size = s->records > 0 ? s->record_bytes / s->records : 0;
-    return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
+    return s->live_bytes + s->inline_bytes +
+           (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
 }
 
 uint64_t fx_volume_room(const fx_flusher *flusher) {
@@ -66,6 +66,12 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->file_live, live);
     fx_store_relaxed(&figures->written_bytes, flusher->staging.written_bytes);
     fx_store_relaxed(&figures->sync_method, (uint64_t)flusher->probe.best);
+    fx_extents_stats free_space;
+    fx_extents_statistics(&flusher->space.extents, &free_space);
+    fx_store_relaxed(&figures->free_extents, free_space.run_count);
+    fx_store_relaxed(&figures->free_extent_max, free_space.largest_run * FX_BLOCK_SIZE);
+    uint64_t dead = flusher->segments.dead_segment_blocks + flusher->segments.dead_large_blocks;
+    fx_store_relaxed(&figures->waiting, (dead + flusher->space.waiting_blocks) * FX_BLOCK_SIZE);
 }
 
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size) {
@@ -138,5 +144,8 @@ uint64_t fx_volume_reserve(const fx_flusher *flusher) {
      * turn into; and some segments of tombstones. */
     const fx_segments *segments = &flusher->segments;
     uint64_t table = segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) + 2;
-    return 2 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64;
+    /* And room to move records to, so that cleaning can begin in a full file. */
+    uint64_t step = segments->packed_blocks / 16;
+    step = step < FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE ? step : FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
+    return 2 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64 + step;
 }
