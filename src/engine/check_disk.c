@@ -98,6 +98,9 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
     if (flusher->root.checkpoint.count > 0) {
         list[count++] = flusher->root.checkpoint;
     }
+    if (flusher->space.spare.count > 0) {
+        list[count++] = flusher->space.spare;
+    }
     for (size_t i = 0; i < flusher->segments.count; i++) {
         const fx_disk_segment *segment = flusher->segments.items[i];
         if (segment->blocks > 0) {
@@ -118,7 +121,7 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
 }
 
 static size_t count_owned(const fx_flusher *flusher) {
-    size_t count = 3;
+    size_t count = 4;
     for (size_t i = 0; i < flusher->segments.count; i++) {
         count += 1 + (size_t)flusher->segments.items[i]->large_count;
     }

@@ -30,6 +30,7 @@ typedef struct work {
     uint8_t *table;
     size_t table_length;
     fx_extent table_extent;
+    bool in_spare; /* which it is: the old table's extent is the next one */
     uint64_t table_checksum;
     fx_space_batch *batch; /* what will be free */
 } work;
@@ -137,6 +138,9 @@ static void mark(fx_flusher *flusher, const fx_cleaning *what, fx_mover *mover) 
 static feox_status move_records(fx_flusher *flusher, work *w, const fx_cleaning *what) {
     feox_status status = FEOX_OK;
     w->mover.avoid = what->avoid;
+    if (what->avoid.count > 0) {
+        fx_space_drop_spare(&flusher->space);
+    }
     w->mover.fullness_max = what->fullness_max;
     mark(flusher, what, &w->mover);
     for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
@@ -153,6 +157,18 @@ static bool stays(const fx_disk_segment *segment) {
     return segment->live_count > 0 && !segment->moving;
 }
 
+/* In the spare extent if it does, so that a checkpoint is possible however the free space is cut
+ * up; in the first run elsewhere that does. */
+static feox_status place_table(fx_flusher *flusher, work *w, uint64_t blocks) {
+    if (flusher->space.spare.count >= blocks) {
+        w->table_extent = flusher->space.spare;
+        w->in_spare = true;
+        return FEOX_OK;
+    }
+    return fx_space_allocate_outside(&flusher->space, blocks, blocks, &w->mover.avoid,
+                                     &w->table_extent);
+}
+
 static feox_status write_table(fx_flusher *flusher, work *w) {
     const fx_segments *segments = &flusher->segments;
     size_t length = FX_CHECKPOINT_HEADER_SIZE;
@@ -166,9 +182,7 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
     if (w->table == NULL) {
         return FEOX_ERR_MEMORY;
     }
-    uint64_t blocks = fx_blocks_of(length);
-    feox_status status = fx_space_allocate_outside(&flusher->space, blocks, blocks, &w->mover.avoid,
-                                                   &w->table_extent);
+    feox_status status = place_table(flusher, w, fx_blocks_of(length));
     if (status != FEOX_OK) {
         return status;
     }
@@ -203,7 +217,7 @@ static feox_status list_garbage(fx_flusher *flusher, work *w) {
     for (size_t i = 0; i < w->mover.large_count; i++) {
         w->batch->list[w->batch->count++] = w->mover.larges[i].from;
     }
-    if (old->count > 0) {
+    if (old->count > 0 && !w->in_spare) {
         w->batch->list[w->batch->count++] = *old;
     }
     return FEOX_OK;
@@ -224,7 +238,7 @@ static void undo(fx_flusher *flusher, work *w) {
         (void)fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
     }
     fx_mover_undo(flusher, &w->mover);
-    if (w->table_extent.count > 0) {
+    if (w->table_extent.count > 0 && !w->in_spare) {
         fx_space_undo(&flusher->space, w->table_extent);
     }
     if (w->batch != NULL) {
@@ -274,6 +288,9 @@ static void make_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
 
 /* The new superblock is durable. */
 static void switch_over(fx_flusher *flusher, work *w, const fx_superblock *root) {
+    if (w->in_spare) { /* no reader looks at tables: it can be written again at once */
+        flusher->space.spare = flusher->root.checkpoint;
+    }
     flusher->root = *root;
     fx_mover_tell(flusher, &w->mover);
     fx_segments_sweep(&flusher->segments);
@@ -331,8 +348,9 @@ feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
     uint64_t ignored;
     fx_cleaning what = {.fullness_max = compact ? FX_CLEAN_DENSE : 0, .budget = FX_COMPACT_STEP};
     feox_status status = fx_compactor_clean(flusher, &what, &ignored);
-    while (status == FEOX_ERR_SPACE && compact && what.budget >= FX_SEGMENT_SIZE_MAX / 4) {
-        what.budget /= 4; /* moving needs room, too */
+    while (status == FEOX_ERR_SPACE && what.fullness_max > 0) {
+        what.budget /= 4; /* moving needs room, too; what is dead is free without */
+        what.fullness_max = what.budget >= FX_SEGMENT_SIZE_MAX / 4 ? FX_CLEAN_DENSE : 0;
         status = fx_compactor_clean(flusher, &what, &ignored);
     }
     return status;

@@ -391,6 +391,7 @@ static feox_status close_down(fx_flusher *flusher, uint64_t now_ns) {
     }
     fx_space_reclaim(&flusher->space, true);
     if (status == FEOX_OK) {
+        fx_space_drop_spare(&flusher->space);
         (void)fx_space_shrink(&flusher->space, flusher->initial_blocks,
                               FX_FILE_GROWTH_MIN / FX_BLOCK_SIZE);
     }

@@ -81,6 +81,14 @@ static void cut_room_locked(fx_flusher *flusher, plan *p) {
     fx_store_relaxed(&flusher->drawn, (uint64_t)0);
 }
 
+/* Nothing was committed: what shards have taken of the room they give back. Shards locked. */
+static void return_room_locked(fx_flusher *flusher) {
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        flusher->engine->shards[i].wbuf.admitted = 0;
+    }
+    fx_store_relaxed(&flusher->drawn, (uint64_t)0);
+}
+
 /* False: there is nothing to write. */
 static bool cut(fx_flusher *flusher, plan *p) {
     fx_engine *engine = flusher->engine;
@@ -103,6 +111,8 @@ static bool cut(fx_flusher *flusher, plan *p) {
         flusher->counter = counter;
         p->group = flusher->open_group;
         fx_store_release(&flusher->open_group, flusher->open_group + 1);
+    } else {
+        return_room_locked(flusher);
     }
     fx_volume_unlock_shards(flusher);
     return any;
@@ -278,6 +288,10 @@ static feox_status plan_segments(fx_flusher *flusher, plan *p) {
     measured m;
     fx_wbuf_half *half;
     uint64_t keep = p->has_puts ? fx_volume_reserve(flusher) : 0;
+    feox_status spare = fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
+    if (spare != FEOX_OK && p->has_puts) { /* what is deleted goes on */
+        return spare;
+    }
     measure(flusher->engine, at, FX_INLINE_GROUP_MAX, &m);
     if (m.records > 0 && next_entry(flusher->engine, &m.end, &half) == NULL) {
         return plan_inline(flusher, p, &m, keep);

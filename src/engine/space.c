@@ -209,6 +209,36 @@ void fx_space_reclaim(fx_space *space, bool wait) {
     }
 }
 
+feox_status fx_space_keep_spare(fx_space *space, uint64_t count) {
+    fx_extent longer;
+    if (space->spare.count >= count) {
+        return FEOX_OK;
+    }
+    if (!fx_space_take(space, count + count / 2 + 4, 0, &longer)) {
+        feox_status status = fx_space_allocate(space, count, 0, &longer);
+        if (status != FEOX_OK) {
+            return status;
+        }
+    }
+    fx_space_drop_spare(space);
+    if (space->spare.count > 0) {
+        fx_space_undo(space, longer);
+        return FEOX_ERR_MEMORY;
+    }
+    space->outstanding--; /* it is nobody's to undo */
+    space->spare = longer;
+    return FEOX_OK;
+}
+
+void fx_space_drop_spare(fx_space *space) {
+    /* Without memory for a node it stays. */
+    if (space->spare.count > 0 &&
+        fx_extents_reserve_nodes(&space->extents, space->outstanding + 3) &&
+        fx_extents_add_free(&space->extents, space->spare.block, space->spare.count)) {
+        space->spare = (fx_extent){0, 0};
+    }
+}
+
 int fx_space_shrink(fx_space *space, uint64_t keep_blocks, uint64_t least) {
     uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
     uint64_t target = tail > keep_blocks ? tail : keep_blocks;

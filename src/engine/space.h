@@ -32,6 +32,7 @@ typedef struct fx_space {
     uint64_t waiting_blocks;
     int error;               /* -errno of a growth that failed for anything but space; sticky */
     fx_space_batch *waiting; /* oldest first */
+    fx_extent spare;         /* for the next checkpoint's table, which must find room in one run */
 } fx_space;
 
 void fx_space_init(fx_space *space, fx_dev *dev, fx_epoch *readers, uint64_t file_blocks,
@@ -61,6 +62,11 @@ void fx_space_batch_destroy(fx_space *space, fx_space_batch *batch);
 void fx_space_retire(fx_space *space, fx_space_batch *batch);
 /* Makes free what no reader can be looking at. `wait`: until all of it is. */
 void fx_space_reclaim(fx_space *space, bool wait);
+/* Sees that `spare` has at least `count` blocks; else takes a longer one, and the old one is free.
+ * As fx_space_allocate. */
+feox_status fx_space_keep_spare(fx_space *space, uint64_t count);
+/* There is no spare extent any more; its blocks are free. */
+void fx_space_drop_spare(fx_space *space);
 /* Cuts the free tail off the file, down to `keep_blocks`, if that makes it shorter by more than
  * `least`. 0 or -errno. */
 int fx_space_shrink(fx_space *space, uint64_t keep_blocks, uint64_t least);

@@ -139,13 +139,21 @@ void fx_volume_unlock_shards(fx_flusher *flusher) {
     }
 }
 
-uint64_t fx_volume_reserve(const fx_flusher *flusher) {
-    /* The table: about 1/256 of the segments' bytes and a header for each; what inline segments
-     * turn into; and some segments of tombstones. */
+uint64_t fx_volume_table_blocks(const fx_flusher *flusher) {
+    /* A bit for each 32 bytes of segments, a header for each, 16 bytes for each large value of at
+     * least 17 blocks. */
     const fx_segments *segments = &flusher->segments;
-    uint64_t table = segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) + 2;
-    /* And room to move records to, so that cleaning can begin in a full file. */
+    return segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) +
+           segments->large_blocks / 4000 + 3;
+}
+
+uint64_t fx_volume_reserve(const fx_flusher *flusher) {
+    /* A longer table than the spare extent has room for; what inline segments turn into; some
+     * segments of tombstones; and room to move records to, so that cleaning can begin in a full
+     * file. */
+    const fx_segments *segments = &flusher->segments;
     uint64_t step = segments->packed_blocks / 16;
     step = step < FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE ? step : FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
-    return 2 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64 + step;
+    return 2 * fx_volume_table_blocks(flusher) + 2 * fx_blocks_of(segments->inline_bytes) + 64 +
+           step;
 }

@@ -115,6 +115,8 @@ feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_
 /* Locks, unlocks all shards in order. */
 void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);
+/* About the blocks that the table of the next checkpoint takes; not less than it does. O(1). */
+uint64_t fx_volume_table_blocks(const fx_flusher *flusher);
 /* Blocks that ordinary groups leave free, so that the next checkpoint always finds room. */
 uint64_t fx_volume_reserve(const fx_flusher *flusher);
 
