@@ -16,8 +16,11 @@
 #define FX_LARGE_VALUE_MIN (64u << 10)
 /* A group up to this size travels inside its journal entry. */
 #define FX_INLINE_GROUP_MAX (16u << 10)
-/* Bytes of encoded records that one shard may hold before writers flush. */
+/* Bytes of encoded records that one shard may hold before writers flush; with a limit of memory,
+ * all shards together hold this share of it, and none is kept below the minimum. */
 #define FX_WBUF_SIZE_MAX (4u << 20)
+#define FX_WBUF_SIZE_MIN (16u << 10)
+#define FX_WBUF_MEMORY_SHARE 32u
 #define FX_JOURNAL_SIZE (4u << 20)
 #define FX_FILE_GROWTH_MIN (4u << 20)
 

@@ -354,7 +354,7 @@ static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *ful
         uint64_t waiting = fx_wbuf_waiting(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
         *bytes_out += waiting;
-        *full_out = *full_out || waiting > FX_WBUF_SIZE_MAX / 2;
+        *full_out = *full_out || waiting > shard->wbuf.size_max / 2;
     }
     return first;
 }

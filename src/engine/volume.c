@@ -56,6 +56,15 @@ uint64_t fx_volume_room(const fx_flusher *flusher) {
     return room - room / 16; /* ends of segments, and runs too short for one */
 }
 
+/* What segments and free space take is part of the store's memory. */
+static void charge(fx_flusher *flusher, uint64_t extents_memory) {
+    const fx_segments *segments = &flusher->segments;
+    uint64_t now =
+        segments->memory + segments->capacity * sizeof segments->items[0] + extents_memory;
+    fx_slab_pool_charge(&flusher->engine->pool, (int64_t)(now - flusher->charged));
+    flusher->charged = now;
+}
+
 void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&flusher->room, fx_volume_room(flusher));
     fx_volume_figures *figures = &flusher->figures;
@@ -68,6 +77,7 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->sync_method, (uint64_t)flusher->probe.best);
     fx_extents_stats free_space;
     fx_extents_statistics(&flusher->space.extents, &free_space);
+    charge(flusher, free_space.memory);
     fx_store_relaxed(&figures->free_extents, free_space.run_count);
     fx_store_relaxed(&figures->free_extent_max, free_space.largest_run * FX_BLOCK_SIZE);
     uint64_t dead = flusher->segments.dead_segment_blocks + flusher->segments.dead_large_blocks;
