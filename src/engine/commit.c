@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/deadline.h"
+#include "engine/evict.h"
 #include "engine/flusher.h"
 #include "engine/order.h"
 
@@ -580,14 +581,19 @@ static void recovered_remove(fx_shard *shard, uint64_t hash, fx_record *record) 
     record_release(shard, record);
 }
 
+bool fx_commit_recovers_value(const fx_engine *engine, uint64_t value_len) {
+    /* The order and the tables of the file come on top when all records are there. */
+    return !fx_engine_over_limit(engine, value_len + engine->memory_limit / 8);
+}
+
 static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_entry *entry,
                                     uint64_t location, fx_block *block) {
     fx_engine *engine = shard->engine;
     bool keep = entry->kind == FX_ENTRY_PUT && entry->value_len <= FX_INLINE_VALUE_MAX &&
-                !fx_engine_over_limit(engine, entry->value_len);
+                fx_commit_recovers_value(engine, entry->value_len);
     fx_block *made = NULL;
     if (entry->kind == FX_ENTRY_PUT && entry->value_len > FX_INLINE_VALUE_MAX &&
-        !fx_engine_over_limit(engine, entry->value_len)) {
+        fx_commit_recovers_value(engine, entry->value_len)) {
         made = fx_block_create(entry->value, entry->value_len);
         if (made == NULL) {
             return FEOX_ERR_MEMORY;
@@ -680,5 +686,7 @@ feox_status fx_commit_recovery_done(fx_engine *engine) {
     }
     feox_status status = fx_order_build(engine, all.records, all.count);
     fx_mem_free(all.records);
+    while (status == FEOX_OK && fx_engine_over_limit(engine, 0) && fx_evict_any(engine, 256) > 0) {
+    }
     return status;
 }

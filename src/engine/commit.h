@@ -83,7 +83,9 @@ bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *bloc
  * on disk; PUT: the value is kept in memory unless over the limit. */
 feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
                                 fx_block *block, uint64_t *dead_out);
-/* Builds the order. */
+/* Whether the value of a record that is found may stay in memory. */
+bool fx_commit_recovers_value(const fx_engine *engine, uint64_t value_len);
+/* Builds the order, and sees that memory is within its limit. */
 feox_status fx_commit_recovery_done(fx_engine *engine);
 /* The record of a key whether expired or not, its shard locked by the caller. */
 fx_record *fx_commit_any_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len);

@@ -236,7 +236,7 @@ static feox_status apply(recovery *r, const fx_walked *record, bool bad_value) {
         plain.kind = plain.kind == FX_ENTRY_PUT ? FX_ENTRY_LARGE : plain.kind;
         r->damaged++;
     } else if (entry->kind == FX_ENTRY_LARGE &&
-               !fx_engine_over_limit(flusher->engine, entry->value_len)) {
+               fx_commit_recovers_value(flusher->engine, entry->value_len)) {
         feox_status status = fx_volume_read_large(flusher, entry, &block);
         if (status == FEOX_ERR_MEMORY) {
             return status;

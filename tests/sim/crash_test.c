@@ -341,7 +341,7 @@ static bool cut_at(uint64_t seed, uint64_t n, uint64_t m, bool *second_out) {
     mem_dev_cut_after(l->dev, n);
     (void)life_whole(l);
     (void)life_close(l);
-    l->limit = n % 3 == 0 ? 200u << 10 : 0; /* large values stay on disk */
+    l->limit = n % 3 == 0 ? 256u << 10 : 0; /* large values stay on disk */
     bool was_cut = mem_dev_is_cut(l->dev);
     l->dev = mem_dev_crash(l->dev);
     *second_out = false;

@@ -21,6 +21,7 @@ typedef struct world {
     atomic_bool stop;
     atomic_int wrong; /* a line */
     atomic_int status;
+    char detail[200];
     atomic_ullong written; /* bytes of values */
     atomic_ullong updates;
     atomic_ullong slowest_us;
@@ -45,6 +46,7 @@ static void report(world *w, int line, feox_status status) {
     int none = 0;
     if (atomic_compare_exchange_strong(&w->wrong, &none, line)) {
         atomic_store(&w->status, (int)status);
+        snprintf(w->detail, sizeof w->detail, "%s", feox_last_error());
     }
     atomic_store(&w->stop, true);
 }
@@ -175,8 +177,8 @@ static void memory_and_file_reach_a_plateau(void **state) {
         pthread_join(threads[i], NULL);
     }
     if (atomic_load(&w.wrong) != 0) {
-        print_error("line %d: %s\n", atomic_load(&w.wrong),
-                    feox_status_name((feox_status)atomic_load(&w.status)));
+        print_error("line %d: %s: %s\n", atomic_load(&w.wrong),
+                    feox_status_name((feox_status)atomic_load(&w.status)), w.detail);
         fail();
     }
     assert_ok(feox_flush(k->store));
