@@ -210,10 +210,6 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
-    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
-                                                       change->key_len, change->value_len)) {
-        return FEOX_END;
-    }
     if (exceeds_memory(shard, old, change, meta, in_place)) {
         return FEOX_ERR_MEMORY;
     }
@@ -223,6 +219,11 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
         (engine->persistent &&
          !fx_wbuf_reserve(&shard->wbuf, change->key_len, (size_t)change->value_len))) {
         return FEOX_ERR_MEMORY;
+    }
+    /* Behind the rest: what a write that is refused took of the room would be lost to others. */
+    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
+                                                       change->key_len, change->value_len)) {
+        return FEOX_END;
     }
     if (!in_place) {
         *fresh_out = record_acquire(shard, meta);
@@ -512,6 +513,7 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
         if (block == NULL) {
             return false;
         }
+        fx_add_relaxed(&shard->engine->evicted_bytes, block->size);
         fx_record_set_block(record, NULL);
         block_retire(shard, block);
         shard->counts.evictions++;
