@@ -688,10 +688,9 @@ static void test_unreadable(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_power_cuts), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_shortening),
-        cmocka_unit_test(test_flips),      cmocka_unit_test(test_swaps_and_cuts),
-        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_power_cuts),     cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_shortening),     cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_swaps_and_cuts), cmocka_unit_test(test_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
