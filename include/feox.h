@@ -136,11 +136,11 @@ typedef struct feox_options {
     uint32_t flush_interval_ms; /* relaxed mode: age at which a write is sent out; default 100 */
     uint32_t sweep_interval_ms; /* how often expired keys are collected; default 1000 */
     uint32_t reserved;
-    uint64_t memory_limit;     /* bytes of memory for keys, values, indexes, what waits to be written
-                                  and the tables of the file; default: no limit. Besides, a file
-                                  store takes some buffers (up to 5 MiB, and what reads under way
-                                  need), and the allocator loses some between values: with glibc
-                                  up to a third of the limit was measured. A file store drops
+    uint64_t memory_limit;     /* bytes of memory for keys, values, indexes, what waits to be
+                                  written and the tables of the file; default: no limit. Besides, a
+                                  file store takes some buffers (up to 5 MiB, and what reads under
+                                  way need), and the allocator loses some between values: with
+                                  glibc up to a third of the limit was measured. A file store drops
                                   values that are on disk and reads them back; a write for which
                                   that makes no room, and one in a memory-only store, is refused
                                   with FEOX_ERR_MEMORY */
