@@ -785,11 +785,6 @@ int main(void) {
         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_crashes),   cmocka_unit_test(test_crash_while_making),
-        cmocka_unit_test(test_steady),    cmocka_unit_test(test_device_failure),
-        cmocka_unit_test(test_full),      cmocka_unit_test(test_device_full),
-        cmocka_unit_test(test_reads),     cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_read_only), cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
