@@ -137,10 +137,14 @@ typedef struct feox_options {
     uint32_t flush_interval_ms; /* relaxed mode: age at which a write is sent out; default 100 */
     uint32_t sweep_interval_ms; /* how often expired keys are collected; default 1000 */
     uint32_t reserved;
-    uint64_t memory_limit;     /* bytes of memory for keys, values and indexes; default: no limit.
-                                  A file store drops values that are on disk and reads them back;
-                                  a write for which that makes no room, and one in a memory-only
-                                  store, is refused with FEOX_ERR_MEMORY */
+    uint64_t memory_limit;     /* bytes of memory for keys, values, indexes, what waits to be
+                                  written and the tables of the file; default: no limit. Besides, a
+                                  file store takes some buffers (up to 5 MiB, and what reads under
+                                  way need), and the allocator loses some between values: with
+                                  glibc up to a third of the limit was measured. A file store drops
+                                  values that are on disk and reads them back; a write for which
+                                  that makes no room, and one in a memory-only store, is refused
+                                  with FEOX_ERR_MEMORY */
     uint64_t file_size_initial; /* bytes to reserve for a new file; default small. Files grow */
     uint64_t file_size_limit;  /* bytes the file may grow to; default: no limit */
     uint64_t value_size_limit; /* longest value accepted, bytes; default 64 MiB, at most 1 GiB */
@@ -472,11 +476,24 @@ typedef struct feox_statistics {
     uint64_t corrupt_records; /* records that recovery or a read found damaged */
     int64_t io_error;         /* 0, or the status that made the store read-only */
     uint64_t sync_method;     /* feox_sync_method: how small groups are made durable */
+    uint64_t file_free_extents; /* runs of free blocks in the file: many and short, fragmented */
+    uint64_t file_free_longest; /* the longest of them, bytes */
+    uint64_t file_waiting;      /* bytes of what is dead, and free after the next checkpoint */
+    uint64_t compacted_bytes;   /* moved by compaction */
 } feox_statistics;
 
 FEOX_API void feox_statistics_init(feox_statistics *stats);
 /* Fills `stats` (initialised by feox_statistics_init). Cost: microseconds; touches every shard. */
 FEOX_API feox_status feox_stats(feox_store *store, feox_statistics *stats);
+
+/* Makes the file as short as it can be: moves live records and large values to its beginning, and
+ * cuts the end off. The file shortens itself, too, when more than half of it has been free for some
+ * seconds; this does not wait, and leaves nothing free. Other threads read and write meanwhile, and
+ * wait for a few milliseconds at a time; what they write may make the file longer again. A crash
+ * loses nothing. Needs a few MiB of free space, in the file or on the device: FEOX_ERR_SPACE, and
+ * the file is as short as could be without. FEOX_ERR_READ_ONLY, FEOX_ERR_IO, FEOX_ERR_MEMORY.
+ * Nothing to do in a memory-only store. Cost: what is moved is read and written once. */
+FEOX_API feox_status feox_compact(feox_store *store);
 
 /* One thing that a check or a salvage found. Valid during the call that brings it. */
 typedef struct feox_finding {

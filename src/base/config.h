@@ -18,8 +18,11 @@
 #define FX_LARGE_VALUE_MIN (64u << 10)
 /* A group up to this size travels inside its journal entry. */
 #define FX_INLINE_GROUP_MAX (16u << 10)
-/* Bytes of encoded records that one shard may hold before writers flush. */
+/* Bytes of encoded records that one shard may hold before writers flush; with a limit of memory,
+ * all shards together hold this share of it, and none is kept below the minimum. */
 #define FX_WBUF_SIZE_MAX (4u << 20)
+#define FX_WBUF_SIZE_MIN (16u << 10)
+#define FX_WBUF_MEMORY_SHARE 32u
 #define FX_JOURNAL_SIZE (4u << 20)
 /* No file has a longer ring: its reader keeps it in memory. */
 #define FX_JOURNAL_SIZE_MAX (64u << 20)
@@ -27,6 +30,18 @@
 #define FX_COUNTER_END ((uint64_t)1 << 53)
 #define FX_TIME_END ((uint64_t)1 << 63)
 #define FX_FILE_GROWTH_MIN (4u << 20)
+
+/* Compaction in the background moves at most so many bytes for each 100 that are written anyway,
+ * and so many a second besides, however idle the store is: what it writes, tables included. Only
+ * writers who find no free space go beyond, and wait for it. */
+#define FX_COMPACT_SHARE_PERCENT 100u
+#define FX_COMPACT_RATE (16u << 20)
+/* Live bytes that one step moves. */
+#define FX_COMPACT_STEP (4u << 20)
+/* A file gives space back when more than half of it, and this much, has been free for so long: then
+ * what lies at its end moves forward. It keeps a quarter of what it holds, and this much, free. */
+#define FX_SHRINK_SLACK (2u * FX_FILE_GROWTH_MIN)
+#define FX_SHRINK_PATIENCE_MS 5000u
 
 /* Memory: values up to this size live in their record, longer ones in a block. */
 #define FX_INLINE_VALUE_MAX 2048u

@@ -17,6 +17,9 @@ extern void *mallocx(size_t size, int flags) __attribute__((weak));
 extern void *rallocx(void *memory, size_t size, int flags) __attribute__((weak));
 extern void dallocx(void *memory, int flags) __attribute__((weak));
 extern size_t nallocx(size_t size, int flags) __attribute__((weak));
+extern int mallctl(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size)
+    __attribute__((weak));
+extern int malloc_trim(size_t keep) __attribute__((weak)); /* glibc */
 
 static uint64_t fail_countdown; /* 0: off; 1: the next allocation fails */
 static bool fail_sticky;
@@ -102,6 +105,16 @@ void fx_mem_free(void *memory) {
 
 size_t fx_mem_usable(size_t size) {
     return has_jemalloc() ? nallocx(size, 0) : ((size + 8 + 15) & ~(size_t)15);
+}
+
+void fx_mem_trim(void) {
+    if (has_jemalloc()) {
+        if (mallctl != NULL) { /* 4096: all arenas */
+            (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+        }
+    } else if (malloc_trim != NULL) {
+        (void)malloc_trim(0);
+    }
 }
 
 void *fx_mem_map(size_t size, size_t alignment) {

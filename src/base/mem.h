@@ -22,6 +22,10 @@ void fx_mem_free(void *memory);
 /* Bytes that an allocation of `size` really takes. */
 size_t fx_mem_usable(size_t size);
 
+/* Asks the allocator to give the system back what it keeps of freed memory. Takes milliseconds for
+ * each 100 MB or so, in which other threads may wait for the allocator. */
+void fx_mem_trim(void);
+
 /* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of
  * two). */
 void *fx_mem_map(size_t size, size_t alignment);

@@ -20,6 +20,7 @@ int fx_cli_run_count(const fx_cli_args *args);
 int fx_cli_run_stat(const fx_cli_args *args);
 int fx_cli_run_check(const fx_cli_args *args);
 int fx_cli_run_salvage(const fx_cli_args *args);
+int fx_cli_run_compact(const fx_cli_args *args);
 int fx_cli_run_export(const fx_cli_args *args);
 int fx_cli_run_import(const fx_cli_args *args);
 

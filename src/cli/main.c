@@ -116,6 +116,11 @@ static const fx_cli_command commands[] = {
      help_check},
     {"salvage", "OUT", 1, 1, FX_CLI_BIT(HELP), fx_cli_run_salvage,
      "copy what is sound to a new store", help_salvage},
+    {"compact", "", 0, 0, FX_CLI_BIT(HELP), fx_cli_run_compact,
+     "make the file as short as it can be",
+     "Moves live records to the beginning of the file and cuts off its end. Prints the sizes "
+     "before\n"
+     "and after. Nothing is lost if it is interrupted. Needs a few MiB of free space.\n"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

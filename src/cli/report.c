@@ -1,4 +1,4 @@
-/* report: stat, check and salvage. */
+/* report: stat, check, salvage and compact. */
 #include <string.h>
 
 #include "cli/commands.h"
@@ -28,7 +28,11 @@ static void print_statistics(const fx_cli_args *args, const feox_statistics *s) 
                                {"checkpoints", s->checkpoints},
                                {"window_bytes", s->window_bytes},
                                {"window_age_ms", s->window_age_ms},
-                               {"corrupt_records", s->corrupt_records}};
+                               {"corrupt_records", s->corrupt_records},
+                               {"file_free_extents", s->file_free_extents},
+                               {"file_free_longest", s->file_free_longest},
+                               {"file_waiting", s->file_waiting},
+                               {"compacted_bytes", s->compacted_bytes}};
     bool json = FX_CLI_HAS(args, JSON);
     fx_cli_out_text(json ? "{" : "");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
@@ -149,4 +153,35 @@ int fx_cli_run_salvage(const fx_cli_args *args) {
         return fx_cli_fail("%s: damaged; what is sound is in %s", args->file, to);
     }
     return fx_cli_status(status, args->file, strlen(args->file));
+}
+
+static feox_status file_size(feox_store *store, uint64_t *bytes_out) {
+    feox_statistics statistics;
+    feox_statistics_init(&statistics);
+    feox_status status = feox_stats(store, &statistics);
+    *bytes_out = statistics.file_size;
+    return status;
+}
+
+int fx_cli_run_compact(const fx_cli_args *args) {
+    feox_store *store = NULL;
+    uint64_t before = 0;
+    uint64_t after = 0;
+    int status = fx_cli_store_open(args, FX_CLI_CHANGE, &store);
+    if (status != 0) {
+        return status;
+    }
+    feox_status done = file_size(store, &before);
+    done = done == FEOX_OK ? feox_compact(store) : done;
+    if (done == FEOX_OK) {
+        done = file_size(store, &after);
+    }
+    if (done == FEOX_OK) {
+        fx_cli_out_number(before);
+        fx_cli_out_text(" bytes before, ");
+        fx_cli_out_number(after);
+        fx_cli_out_text(" bytes after\n");
+    }
+    status = fx_cli_status(done, args->file, strlen(args->file));
+    return fx_cli_store_close(args, store, status);
 }

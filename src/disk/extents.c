@@ -222,15 +222,37 @@ bool fx_extents_allocate(fx_extents *extents, uint64_t count, fx_extent *out) {
     return fx_extents_allocate_at_most(extents, count, count, out);
 }
 
-bool fx_extents_allocate_below(fx_extents *extents, uint64_t count, uint64_t end, fx_extent *out) {
+/* How many blocks from the beginning of a run lie outside `avoid`. */
+static uint64_t outside(const fx_extents_node *node, const fx_extent *avoid) {
+    const fx_extent *run = &node->run;
+    if (run->block >= avoid->block) {
+        return run->block - avoid->block < avoid->count ? 0 : run->count;
+    }
+    uint64_t before = avoid->block - run->block;
+    return avoid->count > 0 && before < run->count ? before : run->count;
+}
+
+bool fx_extents_allocate_outside(fx_extents *extents, uint64_t count_min, uint64_t count_max,
+                                 const fx_extent *avoid, fx_extent *out) {
     *out = (fx_extent){0, 0};
-    if (count == 0 || count > end) {
+    if (count_min == 0 || count_min > count_max) {
         return false;
     }
-    /* The lowest run of each size: if that one is too high, all of its size are. */
-    fx_extents_node *node = best_fit(extents, count);
-    while (node != NULL && node->run.block > end - count) {
-        node = best_fit(extents, node->run.count + 1);
+    fx_extents_node *node = best_fit(extents, count_max);
+    while (node != NULL && outside(node, avoid) < count_max) {
+        fx_rbnode *next = fx_rbtree_next(&node->link.by_size);
+        node = next != NULL ? of_size(next) : NULL;
+    }
+    uint64_t count = count_max;
+    if (node == NULL) {
+        count = count_min - 1;
+        fx_rbnode *at = fx_rbtree_first(&extents->by_place);
+        for (; at != NULL; at = fx_rbtree_next(at)) {
+            if (outside(of_place(at), avoid) > count) {
+                node = of_place(at);
+                count = outside(node, avoid);
+            }
+        }
     }
     if (node == NULL) {
         return false;

@@ -67,9 +67,11 @@ bool fx_extents_add_free(fx_extents *extents, uint64_t block, uint64_t count);
 /* Takes `count` blocks from the beginning of the smallest run that has them (lowest of equal ones).
  * False: no run has, or count is 0. */
 bool fx_extents_allocate(fx_extents *extents, uint64_t count, fx_extent *out);
-/* The same with a run that lets the blocks end at or before `end`: for moving data towards the
- * beginning of the file. O(log n) for each different size of run that is tried. */
-bool fx_extents_allocate_below(fx_extents *extents, uint64_t count, uint64_t end, fx_extent *out);
+/* The same with the first `count_max` blocks of a run that lie outside `avoid` (count 0: nowhere),
+ * or if no run has so many, of the one that has most, but not less than count_min: for emptying a
+ * part of the file. Walks the runs of sufficient size; all runs if none is found so. */
+bool fx_extents_allocate_outside(fx_extents *extents, uint64_t count_min, uint64_t count_max,
+                                 const fx_extent *avoid, fx_extent *out);
 /* As fx_extents_allocate(count_max); if no run has that many, takes the whole of the largest one,
  * unless it has less than count_min. False: nothing was taken. */
 bool fx_extents_allocate_at_most(fx_extents *extents, uint64_t count_min, uint64_t count_max,

@@ -38,6 +38,8 @@ fx_disk_segment *fx_segment_create(uint64_t position, uint32_t byte_length, uint
     segment->blocks = blocks;
     segment->group = group;
     segment->record_count = record_count;
+    segment->known_count = record_count;
+    segment->known_bytes = byte_length - FX_SEGMENT_HEADER_SIZE;
     segment->large_capacity = large_capacity;
     return segment;
 }
@@ -115,11 +117,32 @@ uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit) {
 }
 
 uint64_t fx_segment_live_bytes(const fx_disk_segment *segment) {
-    if (segment->record_count == 0) {
-        return 0;
+    if (segment->live_count >= segment->known_count) {
+        return segment->live_count > 0 ? segment->known_bytes : 0;
     }
-    return (uint64_t)(segment->byte_length - FX_SEGMENT_HEADER_SIZE) * segment->live_count /
-           segment->record_count;
+    return (uint64_t)segment->known_bytes * segment->live_count / segment->known_count;
+}
+
+static bool overlap(uint64_t block, uint64_t count, const fx_extent *range) {
+    return block < range->block ? range->block - block < count && range->count > 0
+                                : block - range->block < range->count && count > 0;
+}
+
+bool fx_segment_touches(const fx_disk_segment *segment, const fx_extent *range) {
+    if (segment->live_count == 0) {
+        return false;
+    }
+    if (overlap(segment->position / FX_BLOCK_SIZE, segment->blocks, range)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < segment->large_count; i++) {
+        const fx_segment_large *large = &segment->larges[i];
+        if (overlap(large->block, large->blocks, range) &&
+            fx_segment_is_live(segment, large->record_offset)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
@@ -264,6 +287,16 @@ static size_t upper_bound(const fx_segments *segments, uint64_t position) {
     return low;
 }
 
+/* What a segment adds to the bytes in packed extents. */
+static uint64_t packed_live_bytes(const fx_disk_segment *segment) {
+    return segment->blocks > 0 ? fx_segment_live_bytes(segment) : 0;
+}
+
+static uint64_t memory_of(const fx_disk_segment *segment) {
+    return sizeof *segment + fx_segment_words(segment->byte_length) * sizeof(uint64_t) +
+           segment->large_capacity * sizeof *segment->larges;
+}
+
 /* Adds a segment's share to the sums, or takes it out. */
 static void account(fx_segments *segments, const fx_disk_segment *segment, bool add) {
     uint64_t large = 0;
@@ -283,8 +316,8 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
         segments->large_blocks += large;
         segments->dead_large_blocks += dead;
         segments->dead_segment_blocks += empty;
-        segments->records += segment->record_count;
-        segments->record_bytes += segment->byte_length - FX_SEGMENT_HEADER_SIZE;
+        segments->live_bytes += packed_live_bytes(segment);
+        segments->memory += memory_of(segment);
     } else {
         segments->live_records -= segment->live_count;
         segments->packed_blocks -= segment->blocks;
@@ -292,8 +325,8 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
         segments->large_blocks -= large;
         segments->dead_large_blocks -= dead;
         segments->dead_segment_blocks -= empty;
-        segments->records -= segment->record_count;
-        segments->record_bytes -= segment->byte_length - FX_SEGMENT_HEADER_SIZE;
+        segments->live_bytes -= packed_live_bytes(segment);
+        segments->memory -= memory_of(segment);
     }
 }
 
@@ -391,6 +424,13 @@ void fx_segments_sweep(fx_segments *segments) {
     segments->count = kept;
 }
 
+void fx_segments_measured(fx_segments *segments, fx_disk_segment *segment, uint32_t bytes) {
+    segments->live_bytes -= packed_live_bytes(segment);
+    segment->known_count = segment->live_count;
+    segment->known_bytes = bytes;
+    segments->live_bytes += packed_live_bytes(segment);
+}
+
 fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position) {
     size_t at = upper_bound(segments, position);
     if (at == 0) {
@@ -426,7 +466,9 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
         return false;
     }
     segments->dead_segment_blocks -= segment->live_count == 0 ? segment->blocks : 0;
+    segments->live_bytes -= packed_live_bytes(segment);
     fx_segment_set_live(segment, offset);
+    segments->live_bytes += packed_live_bytes(segment);
     segments->live_records++;
     segments->dead_large_blocks -= large_blocks_at(segment, offset);
     return true;
@@ -440,7 +482,9 @@ bool fx_segments_set_dead(fx_segments *segments, uint64_t location) {
     }
     uint32_t unit = offset / FX_RECORD_SIZE_MIN;
     segment->live[unit / 64] &= ~((uint64_t)1 << (unit % 64));
+    segments->live_bytes -= packed_live_bytes(segment);
     segment->live_count--;
+    segments->live_bytes += packed_live_bytes(segment);
     segments->live_records--;
     segments->dead_large_blocks += large_blocks_at(segment, offset);
     segments->dead_segment_blocks += segment->live_count == 0 ? segment->blocks : 0;
@@ -494,7 +538,7 @@ const char *fx_segments_check(const fx_segments *segments) {
         sums.large_blocks != segments->large_blocks ||
         sums.dead_large_blocks != segments->dead_large_blocks ||
         sums.dead_segment_blocks != segments->dead_segment_blocks ||
-        sums.records != segments->records || sums.record_bytes != segments->record_bytes) {
+        sums.live_bytes != segments->live_bytes || sums.memory != segments->memory) {
         return "the sums over all segments are wrong";
     }
     return NULL;

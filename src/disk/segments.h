@@ -29,9 +29,12 @@ typedef struct fx_disk_segment {
     uint32_t large_count;
     uint32_t large_capacity;
     fx_segment_large *larges; /* rising record_offset */
-    bool moving;              /* a checkpoint under way rewrites its records */
-    bool damaged;             /* some live record is not sound: it is not moved */
-    uint64_t live[];          /* bits */
+    /* What the last look at its bytes found: so many live records of so many bytes. */
+    uint32_t known_count;
+    uint32_t known_bytes;
+    bool moving;     /* a checkpoint under way rewrites its records */
+    bool damaged;    /* some live record is not sound, or cannot be read: it is not moved */
+    uint64_t live[]; /* bits */
 } fx_disk_segment;
 
 typedef struct fx_segments {
@@ -44,8 +47,8 @@ typedef struct fx_segments {
     uint64_t large_blocks;        /* of those of large values, dead ones included */
     uint64_t dead_segment_blocks; /* of segments without a live record */
     uint64_t dead_large_blocks;
-    uint64_t records;      /* live or not ... */
-    uint64_t record_bytes; /* ... and their size */
+    uint64_t live_bytes; /* the sum of fx_segment_live_bytes over those with an extent */
+    uint64_t memory;     /* of all this, bytes */
 } fx_segments;
 
 /* Words of a live bitmap. */
@@ -68,8 +71,11 @@ bool fx_segment_is_live(const fx_disk_segment *segment, uint32_t record_offset);
 void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset);
 /* The first live bit from `unit` (units of 32 bytes) on; UINT32_MAX: none. */
 uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit);
-/* An estimate: bytes of the records that are live. */
+/* Bytes of the records that are live: as known, less the average of what has died since. */
 uint64_t fx_segment_live_bytes(const fx_disk_segment *segment);
+/* Some live value of the segment, or the segment itself if it has a live record, lies within
+ * `range`, in part at least. */
+bool fx_segment_touches(const fx_disk_segment *segment, const fx_extent *range);
 
 /* Goes through the records of a segment's image. */
 typedef struct fx_segment_walk {
@@ -125,6 +131,8 @@ bool fx_segments_overlap(const fx_segments *segments, uint64_t position, uint64_
 size_t fx_segments_garbage(const fx_segments *segments, fx_extent *list, size_t capacity);
 /* Forgets them. */
 void fx_segments_sweep(fx_segments *segments);
+/* The live records of a segment were found to take so many bytes. */
+void fx_segments_measured(fx_segments *segments, fx_disk_segment *segment, uint32_t bytes);
 /* The segment that holds the byte; NULL: none. */
 fx_disk_segment *fx_segments_find(const fx_segments *segments, uint64_t position);
 /* The record at `location` became live, or is dead. False: there is no such segment or the bit was

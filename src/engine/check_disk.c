@@ -115,6 +115,10 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
         list[count++] =
             (fx_extent){.block = flusher->root.mirror, .count = flusher->root.checkpoint.count};
     }
+    if (flusher->space.spare[0].count > 0) {
+        list[count++] = flusher->space.spare[0];
+        list[count++] = flusher->space.spare[1];
+    }
     for (size_t i = 0; i < flusher->segments.count; i++) {
         const fx_disk_segment *segment = flusher->segments.items[i];
         if (segment->blocks > 0) {
@@ -135,7 +139,7 @@ static size_t list_owned(const fx_flusher *flusher, fx_extent *list) {
 }
 
 static size_t count_owned(const fx_flusher *flusher) {
-    size_t count = 4;
+    size_t count = 6; /* superblocks, journal, two tables, two spare extents */
     for (size_t i = 0; i < flusher->segments.count; i++) {
         count += 1 + (size_t)flusher->segments.items[i]->large_count;
     }

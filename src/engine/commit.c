@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/deadline.h"
+#include "engine/evict.h"
 #include "engine/flusher.h"
 #include "engine/order.h"
 
@@ -209,10 +210,6 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
     if (must_relieve(shard, 1)) {
         return FEOX_END;
     }
-    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
-                                                       change->key_len, change->value_len)) {
-        return FEOX_END;
-    }
     if (exceeds_memory(shard, old, change, meta, in_place)) {
         return FEOX_ERR_MEMORY;
     }
@@ -222,6 +219,11 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
         (engine->persistent &&
          !fx_wbuf_reserve(&shard->wbuf, change->key_len, (size_t)change->value_len))) {
         return FEOX_ERR_MEMORY;
+    }
+    /* Behind the rest: what a write that is refused took of the room would be lost to others. */
+    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
+                                                       change->key_len, change->value_len)) {
+        return FEOX_END;
     }
     if (!in_place) {
         *fresh_out = record_acquire(shard, meta);
@@ -511,6 +513,7 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
         if (block == NULL) {
             return false;
         }
+        fx_add_relaxed(&shard->engine->evicted_bytes, block->size);
         fx_record_set_block(record, NULL);
         block_retire(shard, block);
         shard->counts.evictions++;
@@ -580,14 +583,19 @@ static void recovered_remove(fx_shard *shard, uint64_t hash, fx_record *record) 
     record_release(shard, record);
 }
 
+bool fx_commit_recovers_value(const fx_engine *engine, uint64_t value_len) {
+    /* The order and the tables of the file come on top when all records are there. */
+    return !fx_engine_over_limit(engine, value_len + engine->memory_limit / 8);
+}
+
 static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_entry *entry,
                                     uint64_t location, fx_block *block) {
     fx_engine *engine = shard->engine;
     bool keep = entry->kind == FX_ENTRY_PUT && entry->value_len <= FX_INLINE_VALUE_MAX &&
-                !fx_engine_over_limit(engine, entry->value_len);
+                fx_commit_recovers_value(engine, entry->value_len);
     fx_block *made = NULL;
     if (entry->kind == FX_ENTRY_PUT && entry->value_len > FX_INLINE_VALUE_MAX &&
-        !fx_engine_over_limit(engine, entry->value_len)) {
+        fx_commit_recovers_value(engine, entry->value_len)) {
         made = fx_block_create(entry->value, entry->value_len);
         if (made == NULL) {
             return FEOX_ERR_MEMORY;
@@ -729,5 +737,7 @@ feox_status fx_commit_recovery_done(fx_engine *engine) {
     }
     feox_status status = fx_order_build(engine, all.records, all.count);
     fx_mem_free(all.records);
+    while (status == FEOX_OK && fx_engine_over_limit(engine, 0) && fx_evict_any(engine, 256) > 0) {
+    }
     return status;
 }

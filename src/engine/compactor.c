@@ -25,14 +25,12 @@
 #include "disk/checkpoint.h"
 #include "engine/mover.h"
 
-/* Live bytes of sparse segments that one checkpoint moves. */
-#define MOVE_BUDGET (4u << 20)
-
 typedef struct work {
     fx_mover mover;
     uint8_t *table;
     size_t table_length;
     fx_extent table_extent[2]; /* the same bytes in each */
+    bool in_spare;             /* which they are: the old tables' extents are the next ones */
     uint64_t table_checksum;
     fx_space_batch *batch; /* what will be free */
 } work;
@@ -49,31 +47,24 @@ static uint64_t dead_blocks_bound(const fx_flusher *flusher) {
     return share > least ? share : least;
 }
 
-/* Bytes in segments that are kept for their live records, and are not live themselves. */
-static uint64_t sparse_bytes(const fx_flusher *flusher) {
+uint64_t fx_compactor_sparse_bytes(const fx_flusher *flusher) {
     const fx_segments *s = &flusher->segments;
-    uint64_t live = s->records > 0 ? s->live_records * (s->record_bytes / s->records) : 0;
     uint64_t kept = (s->packed_blocks - s->dead_segment_blocks) * FX_BLOCK_SIZE;
-    return kept > live ? kept - live : 0;
+    return kept > s->live_bytes ? kept - s->live_bytes : 0;
 }
 
-static bool is_sparse(const fx_disk_segment *segment) {
+static bool is_sparse(const fx_disk_segment *segment, uint32_t fullness_max) {
     return segment->blocks > 0 && segment->live_count > 0 && !segment->damaged &&
-           fx_segment_live_bytes(segment) * 2 < (uint64_t)segment->blocks * FX_BLOCK_SIZE;
+           fx_mover_fullness(segment) < fullness_max;
 }
 
-static bool any_sparse(const fx_flusher *flusher) {
+bool fx_compactor_any_sparse(const fx_flusher *flusher, uint32_t fullness_max) {
     for (size_t i = 0; i < flusher->segments.count; i++) {
-        if (is_sparse(flusher->segments.items[i])) {
+        if (is_sparse(flusher->segments.items[i], fullness_max)) {
             return true;
         }
     }
     return false;
-}
-
-static bool compaction_due(const fx_flusher *flusher) {
-    return sparse_bytes(flusher) > flusher->space.file_blocks * FX_BLOCK_SIZE / 3 &&
-           any_sparse(flusher);
 }
 
 bool fx_compactor_must(const fx_flusher *flusher) {
@@ -83,30 +74,24 @@ bool fx_compactor_must(const fx_flusher *flusher) {
 
 bool fx_compactor_due(const fx_flusher *flusher) {
     return flusher->journal.used > flusher->journal.extent.count / 2 ||
-           dead_blocks(flusher) > dead_blocks_bound(flusher) || compaction_due(flusher);
+           dead_blocks(flusher) > dead_blocks_bound(flusher);
 }
 
 bool fx_compactor_can_free(const fx_flusher *flusher) {
     return dead_blocks(flusher) > 0 || flusher->space.waiting != NULL ||
-           flusher->journal.used > 0 ||
-           (sparse_bytes(flusher) > FX_FILE_GROWTH_MIN && any_sparse(flusher));
+           flusher->journal.used > 0 || fx_compactor_any_sparse(flusher, FX_CLEAN_DENSE);
 }
 
 /* ---- What to move ---- */
 
-/* The share of a sparse segment that is live, in 1/1024. */
-static uint64_t fullness(const fx_disk_segment *segment) {
-    return fx_segment_live_bytes(segment) * 1024 / ((uint64_t)segment->blocks * FX_BLOCK_SIZE);
-}
-
 static int by_fullness(const void *a, const void *b) {
-    uint64_t x = fullness(*(fx_disk_segment *const *)a);
-    uint64_t y = fullness(*(fx_disk_segment *const *)b);
+    uint32_t x = fx_mover_fullness(*(fx_disk_segment *const *)a);
+    uint32_t y = fx_mover_fullness(*(fx_disk_segment *const *)b);
     return (x > y) - (x < y);
 }
 
 /* The emptiest segments, up to the budget. Without memory: none. */
-static void choose_sparse(fx_flusher *flusher) {
+static void mark_sparse(fx_flusher *flusher, const fx_cleaning *what) {
     const fx_segments *segments = &flusher->segments;
     fx_disk_segment **sparse = fx_mem_alloc((segments->count + 1) * sizeof *sparse);
     size_t count = 0;
@@ -115,28 +100,52 @@ static void choose_sparse(fx_flusher *flusher) {
         return;
     }
     for (size_t i = 0; i < segments->count; i++) {
-        if (is_sparse(segments->items[i])) {
+        if (is_sparse(segments->items[i], what->fullness_max)) {
             sparse[count++] = segments->items[i];
         }
     }
     qsort(sparse, count, sizeof *sparse, by_fullness);
-    for (size_t i = 0; i < count && bytes < MOVE_BUDGET; i++) {
-        sparse[i]->moving = true;
-        bytes += fx_segment_live_bytes(sparse[i]);
+    size_t chosen = 0;
+    uint64_t blocks = 0;
+    for (; chosen < count && bytes < what->budget; chosen++) {
+        sparse[chosen]->moving = true;
+        bytes += fx_segment_live_bytes(sparse[chosen]);
+        blocks += sparse[chosen]->blocks;
+    }
+    /* A few short segments would only become another one. */
+    uint64_t then =
+        fx_blocks_of(bytes + FX_SEGMENT_HEADER_SIZE * (bytes / FX_SEGMENT_SIZE_MAX + 1));
+    if (blocks * FX_CLEAN_DENSE / 1024 <= then) {
+        for (size_t i = 0; i < chosen; i++) {
+            sparse[i]->moving = false;
+        }
     }
     fx_mem_free(sparse);
 }
 
-static feox_status move_records(fx_flusher *flusher, work *w, bool compact) {
-    feox_status status = FEOX_OK;
-    if (compact || compaction_due(flusher)) {
-        choose_sparse(flusher);
+static void mark(fx_flusher *flusher, const fx_cleaning *what, fx_mover *mover) {
+    if (what->fullness_max > 0) {
+        mark_sparse(flusher, what);
     }
-    for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
+    for (size_t i = 0; i < flusher->segments.count; i++) {
         fx_disk_segment *segment = flusher->segments.items[i];
-        segment->moving = segment->moving || (segment->blocks == 0 && segment->live_count > 0);
-        if (segment->moving) {
-            status = fx_mover_take(flusher, &w->mover, segment);
+        segment->moving = segment->moving || (segment->blocks == 0 && segment->live_count > 0) ||
+                          (!segment->damaged && fx_segment_touches(segment, &what->avoid));
+        mover->expected += segment->moving ? fx_segment_live_bytes(segment) : 0;
+    }
+}
+
+static feox_status move_records(fx_flusher *flusher, work *w, const fx_cleaning *what) {
+    feox_status status = FEOX_OK;
+    w->mover.avoid = what->avoid;
+    if (what->avoid.count > 0) {
+        fx_space_drop_spare(&flusher->space);
+    }
+    w->mover.fullness_max = what->fullness_max;
+    mark(flusher, what, &w->mover);
+    for (size_t i = 0; status == FEOX_OK && i < flusher->segments.count; i++) {
+        if (flusher->segments.items[i]->moving) {
+            status = fx_mover_take(flusher, &w->mover, flusher->segments.items[i]);
         }
     }
     return status == FEOX_OK ? fx_mover_close(flusher, &w->mover) : status;
@@ -146,6 +155,24 @@ static feox_status move_records(fx_flusher *flusher, work *w, bool compact) {
 
 static bool stays(const fx_disk_segment *segment) {
     return segment->live_count > 0 && !segment->moving;
+}
+
+/* In the spare extents if they do, so that a checkpoint is possible however the free space is cut
+ * up; in the first runs elsewhere that do. */
+static feox_status place_tables(fx_flusher *flusher, work *w, uint64_t blocks) {
+    fx_space *space = &flusher->space;
+    if (space->spare[0].count >= blocks) {
+        w->table_extent[0] = space->spare[0];
+        w->table_extent[1] = space->spare[1];
+        w->in_spare = true;
+        return FEOX_OK;
+    }
+    feox_status status = FEOX_OK;
+    for (unsigned copy = 0; status == FEOX_OK && copy < 2; copy++) {
+        status = fx_space_allocate_outside(space, blocks, blocks, &w->mover.avoid,
+                                           &w->table_extent[copy]);
+    }
+    return status;
 }
 
 static feox_status write_table(fx_flusher *flusher, work *w) {
@@ -161,12 +188,9 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
     if (w->table == NULL) {
         return FEOX_ERR_MEMORY;
     }
-    for (unsigned copy = 0; copy < 2; copy++) {
-        feox_status status =
-            fx_space_allocate(&flusher->space, fx_blocks_of(length), 0, &w->table_extent[copy]);
-        if (status != FEOX_OK) {
-            return status;
-        }
+    feox_status status = place_tables(flusher, w, fx_blocks_of(length));
+    if (status != FEOX_OK) {
+        return status;
     }
     fx_checkpoint_writer writer;
     fx_checkpoint_begin(&writer, w->table, &flusher->id, fx_load_relaxed(&flusher->durable_group));
@@ -192,12 +216,15 @@ static feox_status write_table(fx_flusher *flusher, work *w) {
 static feox_status list_garbage(fx_flusher *flusher, work *w) {
     size_t count = fx_segments_garbage(&flusher->segments, NULL, 0);
     const fx_extent *old = &flusher->root.checkpoint;
-    w->batch = fx_space_batch_create(&flusher->space, count + 2);
+    w->batch = fx_space_batch_create(&flusher->space, count + w->mover.large_count + 2);
     if (w->batch == NULL || !fx_segments_reserve(&flusher->segments, w->mover.image_count)) {
         return FEOX_ERR_MEMORY;
     }
     w->batch->count = fx_segments_garbage(&flusher->segments, w->batch->list, count);
-    if (old->count > 0) {
+    for (size_t i = 0; i < w->mover.large_count; i++) {
+        w->batch->list[w->batch->count++] = w->mover.larges[i].from;
+    }
+    if (old->count > 0 && !w->in_spare) {
         w->batch->list[w->batch->count++] = *old;
         w->batch->list[w->batch->count++] =
             (fx_extent){.block = flusher->root.mirror, .count = old->count};
@@ -208,8 +235,8 @@ static feox_status list_garbage(fx_flusher *flusher, work *w) {
 /* ---- The checkpoint ---- */
 
 /* Everything but the superblock: after this nothing can fail but the device. */
-static feox_status prepare(fx_flusher *flusher, work *w, bool compact) {
-    feox_status status = move_records(flusher, w, compact);
+static feox_status prepare(fx_flusher *flusher, work *w, const fx_cleaning *what) {
+    feox_status status = move_records(flusher, w, what);
     status = status == FEOX_OK ? write_table(flusher, w) : status;
     return status == FEOX_OK ? list_garbage(flusher, w) : status;
 }
@@ -220,7 +247,7 @@ static void undo(fx_flusher *flusher, work *w) {
         (void)fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
     }
     fx_mover_undo(flusher, &w->mover);
-    for (unsigned copy = 0; copy < 2; copy++) {
+    for (unsigned copy = 0; copy < 2 && !w->in_spare; copy++) {
         if (w->table_extent[copy].count > 0) {
             fx_space_undo(&flusher->space, w->table_extent[copy]);
         }
@@ -273,6 +300,11 @@ static void make_root(fx_flusher *flusher, const work *w, fx_superblock *root) {
 
 /* The new superblock is durable. */
 static void switch_over(fx_flusher *flusher, work *w, const fx_superblock *root) {
+    if (w->in_spare) { /* no reader looks at tables: it can be written again at once */
+        flusher->space.spare[0] = flusher->root.checkpoint;
+        flusher->space.spare[1] =
+            (fx_extent){.block = flusher->root.mirror, .count = flusher->root.checkpoint.count};
+    }
     flusher->root = *root;
     fx_mover_tell(flusher, &w->mover);
     fx_segments_sweep(&flusher->segments);
@@ -291,31 +323,19 @@ static void switch_over(fx_flusher *flusher, work *w, const fx_superblock *root)
     fx_space_reclaim(&flusher->space, false);
     fx_add_relaxed(&flusher->corrupt_records, w->mover.lost);
     fx_add_relaxed(&flusher->figures.checkpoints, (uint64_t)1);
+    fx_add_relaxed(&flusher->figures.compacted_bytes, w->mover.moved_bytes);
 }
 
-/* Gives a tail back that is more than half of the file. */
-static feox_status give_back(fx_flusher *flusher) {
-    fx_space *space = &flusher->space;
-    uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
-    uint64_t keep = tail + dead_blocks_bound(flusher);
-    if (keep >= space->file_blocks / 2) {
-        return FEOX_OK;
-    }
-    int error =
-        fx_space_shrink(space, keep > flusher->initial_blocks ? keep : flusher->initial_blocks);
-    return error == 0 ? FEOX_OK
-                      : fx_volume_fail(flusher, FEOX_ERR_IO, -error, "the file was not shortened");
-}
-
-feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
+feox_status fx_compactor_clean(fx_flusher *flusher, const fx_cleaning *what, uint64_t *moved_out) {
     work w;
     fx_superblock root;
     memset(&w, 0, sizeof w);
+    *moved_out = 0;
     feox_status status = fx_volume_status(flusher);
     if (status != FEOX_OK) {
         return status;
     }
-    status = prepare(flusher, &w, compact);
+    status = prepare(flusher, &w, what);
     if (status != FEOX_OK) {
         undo(flusher, &w);
         feox_status sticky = fx_volume_note_growth(flusher);
@@ -326,7 +346,7 @@ feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
         error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
         if (error == 0) {
             switch_over(flusher, &w, &root);
-            status = give_back(flusher);
+            *moved_out = w.mover.moved_bytes;
         } else { /* which root is durable is not known: nothing may be reused or written */
             status = fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
             fx_mem_free(w.batch);
@@ -335,5 +355,17 @@ feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
     fx_mover_deinit(&w.mover);
     fx_mem_free(w.table);
     fx_volume_publish(flusher);
+    return status;
+}
+
+feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
+    uint64_t ignored;
+    fx_cleaning what = {.fullness_max = compact ? FX_CLEAN_DENSE : 0, .budget = FX_COMPACT_STEP};
+    feox_status status = fx_compactor_clean(flusher, &what, &ignored);
+    while (status == FEOX_ERR_SPACE && what.fullness_max > 0) {
+        what.budget /= 4; /* moving needs room, too; what is dead is free without */
+        what.fullness_max = what.budget >= FX_SEGMENT_SIZE_MAX / 4 ? FX_CLEAN_DENSE : 0;
+        status = fx_compactor_clean(flusher, &what, &ignored);
+    }
     return status;
 }

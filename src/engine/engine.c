@@ -8,12 +8,21 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
+/* Two halves of each shard, and what doubling takes beyond, are a small part of the limit. */
+static uint64_t wbuf_size_max(const fx_engine *engine) {
+    uint64_t share = engine->memory_limit / FX_WBUF_MEMORY_SHARE / engine->shard_count;
+    if (engine->memory_limit == 0 || share > FX_WBUF_SIZE_MAX) {
+        return FX_WBUF_SIZE_MAX;
+    }
+    return share > FX_WBUF_SIZE_MIN ? share : FX_WBUF_SIZE_MIN;
+}
+
 static bool shard_init(fx_engine *engine, uint32_t index, uint64_t expected_keys) {
     fx_shard *shard = &engine->shards[index];
     shard->engine = engine;
     shard->index = index;
     fx_slab_init(&shard->slab, &engine->pool, engine->persistent ? 16 : 8);
-    fx_wbuf_init(&shard->wbuf);
+    fx_wbuf_init(&shard->wbuf, &engine->pool, wbuf_size_max(engine));
     if (engine->ordered) {
         shard->pending = fx_mem_map(FX_PENDING_MAX * sizeof *shard->pending, 4096);
         if (shard->pending == NULL) {

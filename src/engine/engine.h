@@ -98,6 +98,8 @@ struct fx_engine {
     fx_record **merge_unlinked;
     fx_mutex room_lock;     /* one writer at a time makes room under the memory limit */
     uint64_t count;         /* atomic, relaxed: keys */
+    uint64_t evicted_bytes; /* atomic, relaxed: of values in blocks, since the last trim */
+    uint64_t trimmed_ns;    /* the worker's */
     uint64_t evict_shard;   /* atomic, relaxed: where the CLOCK goes on */
     uint64_t corrupt_reads; /* atomic, relaxed */
 };

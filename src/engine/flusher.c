@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "disk/format.h"
+#include "engine/cleaner.h"
 #include "engine/compactor.h"
 #include "engine/group.h"
 #include "engine/recover.h"
@@ -283,10 +284,14 @@ bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
     return true;
 }
 
+static uint64_t ensured_blocks(uint64_t bytes) {
+    return fx_blocks_of(bytes + bytes / 8);
+}
+
 /* Free blocks for so many bytes, and for a large value in one run. */
 static feox_status ensure(fx_flusher *flusher, uint64_t bytes) {
     uint64_t keep = fx_volume_reserve(flusher) + 64;
-    uint64_t blocks = fx_blocks_of(bytes + bytes / 8);
+    uint64_t blocks = ensured_blocks(bytes);
     fx_extent probe;
     feox_status status = fx_space_allocate(&flusher->space, blocks, keep, &probe);
     if (status == FEOX_OK) {
@@ -311,6 +316,10 @@ static feox_status make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_n
             break;
         }
         fx_space_reclaim(&flusher->space, true);
+        status = ensure(flusher, bytes);
+    }
+    if (status == FEOX_ERR_SPACE &&
+        fx_cleaner_make_run(flusher, ensured_blocks(bytes)) == FEOX_OK) {
         status = ensure(flusher, bytes);
     }
     feox_status sticky = fx_volume_note_growth(flusher);
@@ -345,7 +354,7 @@ static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *ful
         uint64_t waiting = fx_wbuf_waiting(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
         *bytes_out += waiting;
-        *full_out = *full_out || waiting > FX_WBUF_SIZE_MAX / 2;
+        *full_out = *full_out || waiting > shard->wbuf.size_max / 2;
     }
     return first;
 }
@@ -362,8 +371,8 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
         (void)fx_group_flush(flusher, now_ns); /* a failure is told to who asks for durability */
     }
     fx_space_reclaim(&flusher->space, false);
-    if (fx_flusher_status(flusher) == FEOX_OK && fx_compactor_due(flusher)) {
-        (void)fx_compactor_checkpoint(flusher, false);
+    if (fx_flusher_status(flusher) == FEOX_OK) {
+        fx_cleaner_step(flusher, now_ns);
     }
     fx_flusher_leave(flusher);
 }
@@ -382,7 +391,9 @@ static feox_status close_down(fx_flusher *flusher, uint64_t now_ns) {
     }
     fx_space_reclaim(&flusher->space, true);
     if (status == FEOX_OK) {
-        (void)fx_space_shrink(&flusher->space, flusher->initial_blocks);
+        fx_space_drop_spare(&flusher->space);
+        (void)fx_space_shrink(&flusher->space, flusher->initial_blocks,
+                              FX_FILE_GROWTH_MIN / FX_BLOCK_SIZE);
     }
     return status;
 }
@@ -485,5 +496,9 @@ void fx_flusher_stats(fx_flusher *flusher, uint64_t now_ns, feox_statistics *sta
     stats->checkpoints += fx_load_relaxed(&figures->checkpoints);
     stats->sync_method = fx_load_relaxed(&figures->sync_method);
     stats->corrupt_records += fx_load_relaxed(&flusher->corrupt_records);
+    stats->file_free_extents = fx_load_relaxed(&figures->free_extents);
+    stats->file_free_longest = fx_load_relaxed(&figures->free_extent_max);
+    stats->file_waiting = fx_load_relaxed(&figures->waiting);
+    stats->compacted_bytes = fx_load_relaxed(&figures->compacted_bytes);
     stats->io_error = fx_flusher_status(flusher);
 }

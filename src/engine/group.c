@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/commit.h"
+#include "engine/cleaner.h"
 #include "engine/compactor.h"
 
 /* Entries for which finish holds a shard's lock at a stretch. */
@@ -80,6 +81,14 @@ static void cut_room_locked(fx_flusher *flusher, plan *p) {
     fx_store_relaxed(&flusher->drawn, (uint64_t)0);
 }
 
+/* Nothing was committed: what shards have taken of the room they give back. Shards locked. */
+static void return_room_locked(fx_flusher *flusher) {
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        flusher->engine->shards[i].wbuf.admitted = 0;
+    }
+    fx_store_relaxed(&flusher->drawn, (uint64_t)0);
+}
+
 /* False: there is nothing to write. */
 static bool cut(fx_flusher *flusher, plan *p) {
     fx_engine *engine = flusher->engine;
@@ -102,6 +111,8 @@ static bool cut(fx_flusher *flusher, plan *p) {
         flusher->counter = counter;
         p->group = flusher->open_group;
         fx_store_release(&flusher->open_group, flusher->open_group + 1);
+    } else {
+        return_room_locked(flusher);
     }
     fx_volume_unlock_shards(flusher);
     return any;
@@ -277,6 +288,10 @@ static feox_status plan_segments(fx_flusher *flusher, plan *p) {
     measured m;
     fx_wbuf_half *half;
     uint64_t keep = p->has_puts ? fx_volume_reserve(flusher) : 0;
+    feox_status spare = fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
+    if (spare != FEOX_OK && p->has_puts) { /* what is deleted goes on */
+        return spare;
+    }
     measure(flusher->engine, at, FX_INLINE_GROUP_MAX, &m);
     if (m.records > 0 && next_entry(flusher->engine, &m.end, &half) == NULL) {
         return plan_inline(flusher, p, &m, keep);
@@ -317,6 +332,34 @@ static feox_status make_plan(fx_flusher *flusher, plan *p) {
         plan_undo(flusher, p);
         p->put_count = 0;
         p->inlined = false;
+    }
+    return status;
+}
+
+/* A plan that found no space: once more after what is dead is given back, and then with runs that
+ * are long enough for the large values. */
+static feox_status plan_again(fx_flusher *flusher, plan *p) {
+    feox_status status = FEOX_ERR_SPACE;
+    if (fx_compactor_can_free(flusher) && fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
+        fx_space_reclaim(&flusher->space, true);
+        status = make_plan(flusher, p);
+    }
+    uint64_t largest = 0;
+    uint64_t sum = 0;
+    fx_wbuf_half *half;
+    const fx_wbuf_entry *entry;
+    for (cursor at = {0, 0}; (entry = next_entry(flusher->engine, &at, &half)) != NULL;
+         at.entry++) {
+        uint64_t blocks = entry->block != NULL ? fx_blocks_of(entry->block->size) : 0;
+        largest = blocks > largest ? blocks : largest;
+        sum += blocks;
+    }
+    for (uint64_t blocks = largest; status == FEOX_ERR_SPACE && blocks > 0 && blocks < 2 * sum;
+         blocks *= 2) {
+        if (fx_cleaner_make_run(flusher, blocks < sum ? blocks : sum) != FEOX_OK) {
+            break;
+        }
+        status = make_plan(flusher, p);
     }
     return status;
 }
@@ -531,7 +574,7 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
     flusher->time_ns = now_ns > flusher->time_ns ? now_ns : flusher->time_ns;
     fx_space_reclaim(&flusher->space, false);
     if (fx_compactor_must(flusher)) {
-        status = fx_compactor_checkpoint(flusher, false);
+        status = fx_cleaner_checkpoint(flusher);
         /* Short of space the ring may still have room for this group. */
         if (status != FEOX_OK && status != FEOX_ERR_SPACE && status != FEOX_ERR_MEMORY) {
             return status;
@@ -541,11 +584,8 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
         return FEOX_OK;
     }
     status = make_plan(flusher, &p);
-    if (status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher) &&
-        fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
-        /* What is dead could be given back: once more. */
-        fx_space_reclaim(&flusher->space, true);
-        status = make_plan(flusher, &p);
+    if (status == FEOX_ERR_SPACE) {
+        status = plan_again(flusher, &p);
     }
     if (status != FEOX_OK) {
         plan_free(&p);

@@ -5,6 +5,9 @@
  * an old place. Records first, then the buffers: a commit in between has read the new place from
  * its record, one before left the old place in its buffer, where it is still found. Nothing is
  * flushed in between, since flushing takes the ownership that the caller has.
+ *
+ * A large value moves only together with its record, which says where it is and what it sums to
+ * there; so does every other record of that segment, which is cheap where values are large.
  */
 #include "engine/mover.h"
 
@@ -62,18 +65,19 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
                                      (unsigned long long)start);
 }
 
-/* Fixes the place of the last image, which is complete, and writes it. */
-static feox_status close_image(fx_flusher *flusher, fx_mover *mover) {
+/* Seals the last image, which is complete, and writes it. */
+feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
+    if (mover->image_count == 0 || mover->images[mover->image_count - 1].room == 0) {
+        return FEOX_OK;
+    }
     fx_mover_image *image = &mover->images[mover->image_count - 1];
     fx_disk_segment *segment = image->segment;
-    fx_extent extent;
-    feox_status status =
-        fx_space_allocate(&flusher->space, fx_blocks_of(segment->byte_length), 0, &extent);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    segment->position = extent.block * FX_BLOCK_SIZE;
+    fx_extent extent = {segment->position / FX_BLOCK_SIZE, segment->blocks};
+    fx_space_trim(&flusher->space, &extent, fx_blocks_of(segment->byte_length));
     segment->blocks = (uint32_t)extent.count;
+    segment->known_count = segment->live_count;
+    segment->known_bytes = segment->byte_length - FX_SEGMENT_HEADER_SIZE;
+    image->room = 0;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (size_t i = image->first_move; i < mover->move_count; i++) {
         size_t size = fx_format_record_peek(image->bytes + offset);
@@ -96,33 +100,49 @@ static feox_status close_image(fx_flusher *flusher, fx_mover *mover) {
     return FEOX_OK;
 }
 
-feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
-    if (mover->image_count == 0 || mover->images[mover->image_count - 1].segment->position != 0) {
-        return FEOX_OK;
+static bool image_room(fx_mover *mover) {
+    if (mover->image_count < mover->image_capacity) {
+        return true;
     }
-    return close_image(flusher, mover);
+    size_t capacity = mover->image_capacity == 0 ? 8 : mover->image_capacity * 2;
+    fx_mover_image *grown = fx_mem_realloc(mover->images, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    mover->images = grown;
+    mover->image_capacity = capacity;
+    return true;
 }
 
-static feox_status open_image(fx_flusher *flusher, fx_mover *mover) {
-    if (mover->image_count == mover->image_capacity) {
-        size_t capacity = mover->image_capacity == 0 ? 8 : mover->image_capacity * 2;
-        fx_mover_image *grown = fx_mem_realloc(mover->images, capacity * sizeof *grown);
-        if (grown == NULL) {
-            return FEOX_ERR_MEMORY;
-        }
-        mover->images = grown;
-        mover->image_capacity = capacity;
+/* An image for what is still to come, or as much of it as a free run takes, and at least for a
+ * record of `size` bytes. */
+static feox_status open_image(fx_flusher *flusher, fx_mover *mover, uint32_t size) {
+    uint64_t wanted = FX_SEGMENT_HEADER_SIZE + (mover->expected > size ? mover->expected : size);
+    wanted = wanted < FX_SEGMENT_SIZE_MAX ? wanted : FX_SEGMENT_SIZE_MAX;
+    fx_extent extent;
+    if (!image_room(mover)) {
+        return FEOX_ERR_MEMORY;
     }
+    feox_status status = fx_space_allocate_outside(
+        &flusher->space, fx_blocks_of(FX_SEGMENT_HEADER_SIZE + (uint64_t)size),
+        fx_blocks_of(wanted), &mover->avoid, &extent);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    uint32_t room = (uint32_t)extent.count * FX_BLOCK_SIZE;
     uint64_t group = fx_load_relaxed(&flusher->durable_group);
-    fx_mover_image image = {.segment = fx_segment_create(0, FX_SEGMENT_SIZE_MAX, 0, group, 0, 0),
-                            .bytes = fx_mem_alloc(FX_SEGMENT_SIZE_MAX),
+    fx_mover_image image = {.segment = fx_segment_create(extent.block * FX_BLOCK_SIZE, room,
+                                                         (uint32_t)extent.count, group, 0, 0),
+                            .bytes = fx_mem_alloc(room),
+                            .room = room,
                             .first_move = mover->move_count};
     if (image.segment == NULL || image.bytes == NULL) {
+        fx_space_undo(&flusher->space, extent);
         fx_segment_destroy(image.segment);
         fx_mem_free(image.bytes);
         return FEOX_ERR_MEMORY;
     }
-    /* The bitmap has room for the longest; the length is what is in use. */
+    /* The bitmap is for the whole room; the length is what is in use. */
     image.segment->byte_length = FX_SEGMENT_HEADER_SIZE;
     mover->images[mover->image_count++] = image;
     return FEOX_OK;
@@ -142,15 +162,64 @@ static bool move_room(fx_mover *mover) {
     return true;
 }
 
+/* ---- Large values ---- */
+
+static bool large_room(fx_mover *mover) {
+    if (mover->large_count < mover->large_capacity) {
+        return true;
+    }
+    size_t capacity = mover->large_capacity == 0 ? 8 : mover->large_capacity * 2;
+    fx_mover_large *grown = fx_mem_realloc(mover->larges, capacity * sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    mover->larges = grown;
+    mover->large_capacity = capacity;
+    return true;
+}
+
+/* Copies a large value to another place, and says so in `bytes`, the copy of its record, and in
+ * *large. One that cannot be copied as it should be stays. FEOX_ERR_SPACE, or the growth failed. */
+static feox_status move_large(fx_flusher *flusher, fx_mover *mover, const fx_entry *entry,
+                              uint8_t *bytes, fx_segment_large *large) {
+    fx_block *block = NULL;
+    fx_extent to;
+    if (!large_room(mover) || fx_volume_read_large(flusher, entry, &block) != FEOX_OK) {
+        return FEOX_OK;
+    }
+    feox_status status = fx_space_allocate_outside(&flusher->space, large->blocks, large->blocks,
+                                                   &mover->avoid, &to);
+    if (status == FEOX_OK) {
+        uint64_t position = to.block * FX_BLOCK_SIZE;
+        size_t size = (size_t)block->size;
+        fx_format_record_set_large(
+            bytes, position, fx_format_large_checksum(&flusher->id, position, block->data, size));
+        fx_staging_copy(&flusher->staging, position, block->data, size);
+        mover->larges[mover->large_count++] =
+            (fx_mover_large){.from = {large->block, large->blocks}, .to = to};
+        mover->moved_bytes += size;
+        large->block = to.block;
+    }
+    fx_block_release(block);
+    return status;
+}
+
+static bool is_avoided(const fx_mover *mover, const fx_segment_large *large) {
+    const fx_extent *avoid = &mover->avoid;
+    return large->block < avoid->block + avoid->count &&
+           avoid->block < large->block + large->blocks;
+}
+
+/* ---- Records ---- */
+
 /* Puts one record into an image, a new one if the last is full. */
 static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_disk_segment *from,
                                const uint8_t *bytes, const fx_walked *record, bool spoilt) {
-    bool fits = mover->image_count > 0 &&
-                mover->images[mover->image_count - 1].segment->byte_length + record->size <=
-                    FX_SEGMENT_SIZE_MAX;
-    if (!fits) {
+    const fx_mover_image *last =
+        mover->image_count > 0 ? &mover->images[mover->image_count - 1] : NULL;
+    if (last == NULL || last->segment->byte_length + record->size > last->room) {
         feox_status status = fx_mover_close(flusher, mover);
-        status = status == FEOX_OK ? open_image(flusher, mover) : status;
+        status = status == FEOX_OK ? open_image(flusher, mover, record->size) : status;
         if (status != FEOX_OK) {
             return status;
         }
@@ -161,29 +230,59 @@ static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_di
     if (!move_room(mover) || !fx_segment_reserve_large(to)) {
         return FEOX_ERR_MEMORY;
     }
-    if (record->entry.kind == FX_ENTRY_LARGE) {
-        const fx_segment_large *large = fx_segment_find_large(from, record->offset);
-        if (large != NULL) {
-            fx_segment_add_large(to, offset, large->block, large->blocks);
-        }
-    }
     memcpy(image->bytes + offset, bytes, record->size);
+    const fx_segment_large *found =
+        record->entry.kind == FX_ENTRY_LARGE ? fx_segment_find_large(from, record->offset) : NULL;
+    if (found != NULL) {
+        fx_segment_large large = *found;
+        feox_status status = FEOX_OK;
+        if (!spoilt && is_avoided(mover, &large)) {
+            status = move_large(flusher, mover, &record->entry, image->bytes + offset, &large);
+        }
+        if (status != FEOX_OK) {
+            return status;
+        }
+        fx_segment_add_large(to, offset, large.block, large.blocks);
+    }
     to->byte_length += record->size;
     to->record_count++;
     fx_segment_set_live(to, offset);
     mover->moves[mover->move_count++] = (fx_move){.from = record->location, .to = spoilt ? 1 : 0};
+    mover->expected -= record->size < mover->expected ? record->size : mover->expected;
     return FEOX_OK;
 }
 
-static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const uint8_t *bytes) {
+/* Whether every live record can be told, and how many bytes they are. */
+static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const uint8_t *bytes,
+                     uint32_t *live_bytes_out) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
+    *live_bytes_out = 0;
     fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
-    do {
-        result = fx_segment_walk_live(&walk, segment, &record);
-    } while (result == FX_WALK_RECORD || result == FX_WALK_BAD_VALUE);
+    while ((result = fx_segment_walk_live(&walk, segment, &record)) == FX_WALK_RECORD ||
+           result == FX_WALK_BAD_VALUE) {
+        *live_bytes_out += record.size;
+    }
     return result == FX_WALK_END;
+}
+
+uint32_t fx_mover_fullness(const fx_disk_segment *segment) {
+    uint64_t size = (uint64_t)segment->blocks * FX_BLOCK_SIZE;
+    return size > 0 ? (uint32_t)(fx_segment_live_bytes(segment) * 1024 / size) : 0;
+}
+
+/* A packed segment, looked at closely: sound, and worth moving. */
+static bool is_wanted(fx_flusher *flusher, const fx_mover *mover, fx_disk_segment *segment,
+                      const uint8_t *bytes) {
+    uint32_t live_bytes;
+    if (!is_sound(flusher, segment, bytes, &live_bytes)) {
+        segment->damaged = true;
+        return false;
+    }
+    fx_segments_measured(&flusher->segments, segment, live_bytes);
+    return fx_mover_fullness(segment) < mover->fullness_max ||
+           fx_segment_touches(segment, &mover->avoid);
 }
 
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment) {
@@ -196,10 +295,13 @@ feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment 
     if (status != FEOX_OK && status != FEOX_ERR_IO) {
         return status;
     }
-    if (status != FEOX_OK || (segment->blocks > 0 && !is_sound(flusher, segment, bytes))) {
-        segment->moving = false;
-        segment->damaged = true;
-        return FEOX_OK;
+    if (segment->blocks > 0) {
+        segment->damaged = segment->damaged || status != FEOX_OK;
+        segment->moving = status == FEOX_OK && is_wanted(flusher, mover, segment, bytes);
+        if (!segment->moving) {
+            return FEOX_OK;
+        }
+        mover->moved_bytes += segment->known_bytes;
     }
     fx_segment_walk walk;
     fx_walked record;
@@ -302,6 +404,9 @@ void fx_mover_undo(fx_flusher *flusher, fx_mover *mover) {
         fx_segment_destroy(segment);
         mover->images[i].segment = NULL;
     }
+    for (size_t i = 0; i < mover->large_count; i++) {
+        fx_space_undo(&flusher->space, mover->larges[i].to);
+    }
 }
 
 void fx_mover_deinit(fx_mover *mover) {
@@ -311,6 +416,7 @@ void fx_mover_deinit(fx_mover *mover) {
     }
     fx_mem_free(mover->images);
     fx_mem_free(mover->moves);
+    fx_mem_free(mover->larges);
     fx_mem_free(mover->buffer);
     memset(mover, 0, sizeof *mover);
 }

@@ -281,7 +281,7 @@ feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_
             fx_recovery_damaged(r, "the value is damaged", entry, position, record->size);
         }
     } else if (entry->kind == FX_ENTRY_LARGE &&
-               !fx_engine_over_limit(flusher->engine, entry->value_len)) {
+               fx_commit_recovers_value(flusher->engine, entry->value_len)) {
         feox_status status = fx_recovery_large_draw(r, entry)
                                  ? fx_volume_read_large(flusher, entry, &block)
                                  : FEOX_ERR_CORRUPT;

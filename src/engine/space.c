@@ -30,11 +30,16 @@ void fx_space_deinit(fx_space *space) {
     fx_extents_deinit(&space->extents);
 }
 
-/* Makes the file at least `wanted` blocks long, more if the device has it. */
-static feox_status grow_to(fx_space *space, uint64_t wanted) {
+/* What the file grows by at once, so that it does not often. */
+static uint64_t ample_step(const fx_space *space) {
     uint64_t step = space->file_blocks / 8;
     uint64_t step_min = FX_FILE_GROWTH_MIN / FX_BLOCK_SIZE;
-    uint64_t ample = space->file_blocks + (step > step_min ? step : step_min);
+    return step > step_min ? step : step_min;
+}
+
+/* Makes the file at least `wanted` blocks long, longer by `step` if the device has it. */
+static feox_status grow_to(fx_space *space, uint64_t wanted, uint64_t step) {
+    uint64_t ample = space->file_blocks + step;
     uint64_t limit = space->limit_blocks != 0 ? space->limit_blocks : FX_EXTENTS_BLOCK_MAX;
     if (wanted > limit) {
         return fx_error_set(FEOX_ERR_SPACE, 0, "the file has reached its limit of %llu bytes",
@@ -67,7 +72,7 @@ feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx
     uint64_t free_blocks = space->extents.free_blocks;
     uint64_t missing = count + keep > free_blocks ? count + keep - free_blocks : 0;
     if (missing > 0) {
-        feox_status status = grow_to(space, space->file_blocks + missing);
+        feox_status status = grow_to(space, space->file_blocks + missing, ample_step(space));
         if (status != FEOX_OK) {
             return status;
         }
@@ -76,7 +81,7 @@ feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx
         /* Enough is free, and not in one piece: lengthen the free run at the end, if there is
          * one. */
         uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
-        feox_status status = grow_to(space, tail + count);
+        feox_status status = grow_to(space, tail + count, ample_step(space));
         if (status != FEOX_OK) {
             return status;
         }
@@ -86,6 +91,35 @@ feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx
     }
     space->outstanding++;
     return FEOX_OK;
+}
+
+feox_status fx_space_allocate_outside(fx_space *space, uint64_t count_min, uint64_t count_max,
+                                      const fx_extent *avoid, fx_extent *out) {
+    if (!fx_extents_reserve_nodes(&space->extents, space->outstanding + 2)) {
+        return FEOX_ERR_MEMORY;
+    }
+    if (!fx_extents_allocate_outside(&space->extents, count_min, count_max, avoid, out)) {
+        uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
+        if (avoid->count > 0 && avoid->block + avoid->count > tail) {
+            return FEOX_ERR_SPACE;
+        }
+        feox_status status = grow_to(space, tail + count_min, count_max);
+        if (status != FEOX_OK) {
+            return status;
+        }
+        if (!fx_extents_allocate_outside(&space->extents, count_min, count_max, avoid, out)) {
+            return FEOX_ERR_SPACE;
+        }
+    }
+    space->outstanding++;
+    return FEOX_OK;
+}
+
+void fx_space_trim(fx_space *space, fx_extent *extent, uint64_t used) {
+    if (used < extent->count &&
+        fx_extents_add_free(&space->extents, extent->block + used, extent->count - used)) {
+        extent->count = used;
+    }
 }
 
 bool fx_space_take(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out) {
@@ -175,11 +209,64 @@ void fx_space_reclaim(fx_space *space, bool wait) {
     }
 }
 
-int fx_space_shrink(fx_space *space, uint64_t keep_blocks) {
+/* Two runs of `count` blocks. */
+static feox_status take_two(fx_space *space, uint64_t count, bool grow, fx_extent taken[2]) {
+    feox_status status = FEOX_ERR_SPACE;
+    for (unsigned i = 0; i < 2; i++) {
+        status = fx_space_take(space, count, 0, &taken[i]) ? FEOX_OK : FEOX_ERR_SPACE;
+        if (status != FEOX_OK && grow) {
+            status = fx_space_allocate(space, count, 0, &taken[i]);
+        }
+        if (status != FEOX_OK) {
+            if (i == 1) {
+                fx_space_undo(space, taken[0]);
+            }
+            return status;
+        }
+    }
+    return status;
+}
+
+feox_status fx_space_keep_spare(fx_space *space, uint64_t count) {
+    fx_extent longer[2];
+    if (space->spare[0].count >= count) {
+        return FEOX_OK;
+    }
+    feox_status status = take_two(space, count + count / 2, false, longer);
+    if (status != FEOX_OK) {
+        status = take_two(space, count, true, longer);
+    }
+    if (status != FEOX_OK) {
+        return status;
+    }
+    fx_space_drop_spare(space);
+    for (unsigned i = 0; i < 2 && space->spare[0].count > 0; i++) {
+        fx_space_undo(space, longer[i]);
+        status = FEOX_ERR_MEMORY;
+    }
+    for (unsigned i = 0; i < 2 && status == FEOX_OK; i++) {
+        space->outstanding--; /* it is nobody's to undo */
+        space->spare[i] = longer[i];
+    }
+    return status;
+}
+
+void fx_space_drop_spare(fx_space *space) {
+    /* Without memory for nodes they stay. */
+    if (space->spare[0].count == 0 ||
+        !fx_extents_reserve_nodes(&space->extents, space->outstanding + 4)) {
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        (void)fx_extents_add_free(&space->extents, space->spare[i].block, space->spare[i].count);
+        space->spare[i] = (fx_extent){0, 0};
+    }
+}
+
+int fx_space_shrink(fx_space *space, uint64_t keep_blocks, uint64_t least) {
     uint64_t tail = fx_extents_tail(&space->extents, space->file_blocks);
     uint64_t target = tail > keep_blocks ? tail : keep_blocks;
-    uint64_t slack = FX_FILE_GROWTH_MIN / FX_BLOCK_SIZE;
-    if (target + slack >= space->file_blocks || target < tail) {
+    if (target + least >= space->file_blocks) {
         return 0;
     }
     uint64_t cut = space->file_blocks - target;

@@ -65,6 +65,7 @@ uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out) {
         if (shard->pending_count == 0 && shard->merging_count == 0 && shard->hidden_count == 0) {
             fx_limbo_trim(&shard->limbo); /* nobody counts on room that was reserved */
         }
+        fx_wbuf_trim(&shard->wbuf);
         fx_slab_trim(&shard->slab);
         fx_table_trim_locked(&shard->table);
         fx_spinlock_unlock(&shard->lock);

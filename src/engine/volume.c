@@ -45,8 +45,8 @@ feox_status fx_volume_status(const fx_flusher *flusher) {
 
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
     const fx_segments *s = &flusher->segments;
-    uint64_t size = s->records > 0 ? s->record_bytes / s->records : 0;
-    return s->live_records * size + (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
+    return s->live_bytes + s->inline_bytes +
+           (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
 }
 
 uint64_t fx_volume_room(const fx_flusher *flusher) {
@@ -54,6 +54,15 @@ uint64_t fx_volume_room(const fx_flusher *flusher) {
     uint64_t keep = fx_volume_reserve(flusher);
     uint64_t room = free_blocks > keep ? (free_blocks - keep) * FX_BLOCK_SIZE : 0;
     return room - room / 16; /* ends of segments, and runs too short for one */
+}
+
+/* What segments and free space take is part of the store's memory. */
+static void charge(fx_flusher *flusher, uint64_t extents_memory) {
+    const fx_segments *segments = &flusher->segments;
+    uint64_t now =
+        segments->memory + segments->capacity * sizeof segments->items[0] + extents_memory;
+    fx_slab_pool_charge(&flusher->engine->pool, (int64_t)(now - flusher->charged));
+    flusher->charged = now;
 }
 
 void fx_volume_publish(fx_flusher *flusher) {
@@ -66,6 +75,13 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->file_live, live);
     fx_store_relaxed(&figures->written_bytes, flusher->staging.written_bytes);
     fx_store_relaxed(&figures->sync_method, (uint64_t)flusher->probe.best);
+    fx_extents_stats free_space;
+    fx_extents_statistics(&flusher->space.extents, &free_space);
+    charge(flusher, free_space.memory);
+    fx_store_relaxed(&figures->free_extents, free_space.run_count);
+    fx_store_relaxed(&figures->free_extent_max, free_space.largest_run * FX_BLOCK_SIZE);
+    uint64_t dead = flusher->segments.dead_segment_blocks + flusher->segments.dead_large_blocks;
+    fx_store_relaxed(&figures->waiting, (dead + flusher->space.waiting_blocks) * FX_BLOCK_SIZE);
 }
 
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size) {
@@ -133,10 +149,21 @@ void fx_volume_unlock_shards(fx_flusher *flusher) {
     }
 }
 
-uint64_t fx_volume_reserve(const fx_flusher *flusher) {
-    /* The table and its copy: about 1/256 of the segments' bytes and a header for each; what inline
-     * segments turn into; and some segments of tombstones. */
+uint64_t fx_volume_table_blocks(const fx_flusher *flusher) {
+    /* A bit for each 32 bytes of segments, a header for each, 16 bytes for each large value of at
+     * least 17 blocks. */
     const fx_segments *segments = &flusher->segments;
-    uint64_t table = segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) + 2;
-    return 4 * table + 2 * fx_blocks_of(segments->inline_bytes) + 64;
+    return segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) +
+           segments->large_blocks / 4000 + 2;
+}
+
+uint64_t fx_volume_reserve(const fx_flusher *flusher) {
+    /* A longer table, and its copy, than the spare extents have room for; what inline segments turn
+     * into; some segments of tombstones; and room to move records to, so that cleaning can begin in
+     * a full file. */
+    const fx_segments *segments = &flusher->segments;
+    uint64_t step = segments->packed_blocks / 16;
+    step = step < FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE ? step : FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
+    return 4 * fx_volume_table_blocks(flusher) + 2 * fx_blocks_of(segments->inline_bytes) + 64 +
+           step;
 }

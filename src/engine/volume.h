@@ -21,11 +21,24 @@ typedef struct fx_volume_figures {
     uint64_t checkpoints;
     uint64_t written_bytes;
     uint64_t sync_method;
+    uint64_t free_extents;
+    uint64_t free_extent_max; /* bytes */
+    uint64_t waiting;         /* bytes that the next checkpoints make free */
+    uint64_t compacted_bytes;
 } fx_volume_figures;
 
 /* Who waits at the gate: for an even or an odd group, which some of them will lead; for the volume,
  * whatever is durable; and for a limited time, to lead nothing. */
 enum { FX_TURN_EVEN, FX_TURN_ODD, FX_TURN_OWNER, FX_TURN_GUEST, FX_TURNS };
+
+/* Compaction in the background: what it may spend, and since when the file is too long. */
+typedef struct fx_cleaner {
+    int64_t credit;       /* bytes; below zero: it rests */
+    uint64_t own_bytes;   /* written by compaction ... */
+    uint64_t other_bytes; /* ... and by all else, when the credit was counted last */
+    uint64_t counted_ns;
+    uint64_t long_ns; /* store time; 0: the file is not too long */
+} fx_cleaner;
 
 struct fx_flusher {
     /* Constant after open. */
@@ -69,6 +82,8 @@ struct fx_flusher {
     size_t dead_count;
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
     bool doubtful;    /* opened to read, with a group of the journal lost */
+    fx_cleaner cleaner;
+    uint64_t charged; /* memory of segments and buffers that the engine's pool knows of */
     bool flight_left; /* a cut that was to be undone waits in some write buffers */
     char failure[160];
     int failure_errno;
@@ -102,6 +117,8 @@ feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_
 /* Locks, unlocks all shards in order. */
 void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);
+/* About the blocks that the table of the next checkpoint takes; not less than it does. O(1). */
+uint64_t fx_volume_table_blocks(const fx_flusher *flusher);
 /* Blocks that ordinary groups leave free, so that the next checkpoint always finds room. */
 uint64_t fx_volume_reserve(const fx_flusher *flusher);
 

@@ -41,8 +41,23 @@ static fx_wbuf_entry *location_entry(fx_wbuf *wbuf, uint64_t location) {
     return &half->entries[index];
 }
 
-void fx_wbuf_init(fx_wbuf *wbuf) {
+void fx_wbuf_init(fx_wbuf *wbuf, fx_slab_pool *pool, uint64_t size_max) {
     memset(wbuf, 0, sizeof *wbuf);
+    wbuf->pool = pool;
+    wbuf->size_max = size_max;
+}
+
+/* Tells the pool what the halves take now. */
+static void account(fx_wbuf *wbuf) {
+    uint64_t now = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const fx_wbuf_half *half = &wbuf->halves[i];
+        now += half->size + half->capacity * sizeof *half->entries;
+    }
+    if (now != wbuf->charged) {
+        fx_slab_pool_charge(wbuf->pool, (int64_t)(now - wbuf->charged));
+        wbuf->charged = now;
+    }
 }
 
 static void half_clear(fx_wbuf_half *half) {
@@ -65,6 +80,23 @@ static void half_free(fx_wbuf_half *half) {
 void fx_wbuf_deinit(fx_wbuf *wbuf) {
     half_free(&wbuf->halves[0]);
     half_free(&wbuf->halves[1]);
+    account(wbuf);
+}
+
+void fx_wbuf_trim(fx_wbuf *wbuf) {
+    bool empty = wbuf->halves[0].count == 0 && wbuf->halves[1].count == 0;
+    for (unsigned i = 0; i < 2 && empty && wbuf->resting; i++) {
+        /* The flusher may be looking at the count of the half in flight: it is not written. */
+        fx_wbuf_half *half = &wbuf->halves[i];
+        fx_mem_free(half->entries);
+        fx_mem_free(half->bytes);
+        half->entries = NULL;
+        half->bytes = NULL;
+        half->capacity = 0;
+        half->size = 0;
+    }
+    account(wbuf);
+    wbuf->resting = empty;
 }
 
 static bool half_reserve(fx_wbuf_half *half, uint32_t entries, size_t bytes) {
@@ -100,7 +132,13 @@ bool fx_wbuf_reserve(fx_wbuf *wbuf, size_t key_len, size_t value_len) {
     if (value_len < FX_LARGE_VALUE_MIN) {
         bytes += fx_round_up(value_len, FX_RECORD_ALIGN);
     }
-    return half_reserve(&wbuf->halves[wbuf->open], 1, bytes);
+    fx_wbuf_half *half = &wbuf->halves[wbuf->open];
+    if (FX_LIKELY(half->count < half->capacity && half->size - half->used >= bytes)) {
+        return true;
+    }
+    bool done = half_reserve(half, 1, bytes);
+    account(wbuf);
+    return done;
 }
 
 /* A new entry at the end of the open half; its bytes are the caller's to fill. */
@@ -225,7 +263,7 @@ void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to) {
 
 bool fx_wbuf_full(const fx_wbuf *wbuf) {
     const fx_wbuf_half *half = &wbuf->halves[wbuf->open];
-    return half->used + half->large_bytes >= FX_WBUF_SIZE_MAX;
+    return half->used + half->large_bytes >= wbuf->size_max;
 }
 
 uint64_t fx_wbuf_waiting(const fx_wbuf *wbuf) {
@@ -243,6 +281,7 @@ void fx_wbuf_recycle(fx_wbuf *wbuf) {
     half_clear(half);
     if (half->size > KEEP_BYTES || half->capacity > KEEP_ENTRIES) {
         half_free(half);
+        account(wbuf);
     }
 }
 
@@ -294,6 +333,7 @@ bool fx_wbuf_uncut(fx_wbuf *wbuf) {
     half_free(early);
     half_free(late);
     *late = merged;
+    account(wbuf);
     return true;
 }
 

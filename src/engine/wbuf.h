@@ -11,7 +11,7 @@
  *     anything else                           byte offset / 8 of its durable disk record
  *
  * A commit of a key whose newest version waits in the open half replaces that entry: of several
- * versions in one group one is written. Bounded: past FX_WBUF_SIZE_MAX fx_wbuf_full() says so and
+ * versions in one group one is written. Bounded: past its bound fx_wbuf_full() says so and
  * writers flush before they go on.
  */
 #ifndef FX_ENGINE_WBUF_H
@@ -23,6 +23,7 @@
 
 #include "base/entry.h"
 #include "index/record.h"
+#include "index/slab.h"
 
 #define FX_LOCATION_DIRTY 0x8000000000000000u
 
@@ -57,12 +58,18 @@ typedef struct fx_wbuf_half {
 
 typedef struct fx_wbuf {
     fx_wbuf_half halves[2];
-    uint32_t open;     /* index of the open half */
-    uint64_t admitted; /* bytes of the file that the open half may still fill: flusher.h */
-    uint64_t wanted;   /* what a commit lacked; 0: nothing */
+    uint32_t open;      /* index of the open half */
+    uint64_t admitted;  /* bytes of the file that the open half may still fill: flusher.h */
+    uint64_t wanted;    /* what a commit lacked; 0: nothing */
+    fx_slab_pool *pool; /* charged for memory */
+    uint64_t charged;
+    uint64_t size_max;
+    bool resting; /* nobody has used it since the last trim */
 } fx_wbuf;
 
-void fx_wbuf_init(fx_wbuf *wbuf);
+/* `size_max`: bytes in a half from which on it is full. The pool is charged for the memory, but for
+ * large values, for which their record is. */
+void fx_wbuf_init(fx_wbuf *wbuf, fx_slab_pool *pool, uint64_t size_max);
 void fx_wbuf_deinit(fx_wbuf *wbuf);
 
 /* Makes room for one entry of this key and value size, so that the put or delete that follows
@@ -95,6 +102,8 @@ void fx_wbuf_recycle(fx_wbuf *wbuf);
  * those of the open half, as if it had never been cut, and it is empty. False: no memory, all is as
  * it was. */
 bool fx_wbuf_uncut(fx_wbuf *wbuf);
+/* Shard locked: gives memory back if nothing was written between two calls. */
+void fx_wbuf_trim(fx_wbuf *wbuf);
 /* The half in flight. */
 static inline fx_wbuf_half *fx_wbuf_flight(fx_wbuf *wbuf) {
     return &wbuf->halves[wbuf->open ^ 1u];

@@ -133,7 +133,11 @@ static feox_status stop(feox_store *store) {
         fx_event_close(store->event_fd);
     }
     if (store->engine.shard_count != 0) {
+        bool limited = store->engine.memory_limit != 0;
         fx_engine_deinit(&store->engine);
+        if (limited) {
+            fx_mem_trim(); /* who limits memory wants it back */
+        }
     }
     fx_mem_unmap((void *)(uintptr_t)store->alive, 4096);
     fx_mem_unmap(store, fx_round_up(sizeof *store, 4096));

@@ -221,6 +221,14 @@ static void reports(void **state) {
                    NULL);
     command_expect(USAGE, "", "salvage", NULL);
     (void)remove("copy.feox");
+    result = command_output(OK, "compact", NULL);
+    unsigned long long before = 0;
+    unsigned long long after = 0;
+    assert_int_equal(sscanf(result->out, "%llu bytes before, %llu bytes after\n", &before, &after),
+                     2);
+    assert_true(after <= before && after < 6u << 20);
+    command_expect(USAGE, "", "compact", "word", NULL);
+    command_expect(OK, "1", "get", "a", NULL);
 }
 
 /* Reads a file, so that a command can be shown to have left it alone. */

@@ -66,18 +66,40 @@ static bool model_next(uint64_t block, fx_extent *out) {
     return true;
 }
 
-/* The smallest run of at least `count` blocks with room for them below `end`, lowest of equal ones.
- */
-static bool model_best(uint64_t count, uint64_t end, fx_extent *out) {
+/* How many blocks from the beginning of a run lie outside `avoid`. */
+static uint64_t model_outside(fx_extent run, fx_extent avoid) {
+    uint64_t count = 0;
+    while (count < run.count &&
+           !(run.block + count >= avoid.block && run.block + count < avoid.block + avoid.count)) {
+        count++;
+    }
+    return count;
+}
+
+/* The smallest run of which at least `count` blocks lie outside `avoid`, lowest of equal ones. */
+static bool model_best(uint64_t count, fx_extent avoid, fx_extent *out) {
     bool found = false;
     fx_extent run = {0, 0};
     for (uint64_t at = 0; model_next(at, &run); at = run.block + run.count) {
-        if (run.count >= count && run.block + count <= end && (!found || run.count < out->count)) {
+        if (model_outside(run, avoid) >= count && (!found || run.count < out->count)) {
             *out = run;
             found = true;
         }
     }
     return found;
+}
+
+/* The lowest of the runs of which most blocks lie outside `avoid`. */
+static bool model_most(uint64_t count, fx_extent avoid, fx_extent *out) {
+    fx_extent run = {0, 0};
+    *out = run;
+    for (uint64_t at = 0; model_next(at, &run); at = run.block + run.count) {
+        uint64_t here = model_outside(run, avoid);
+        if (here >= count && here > out->count) {
+            *out = (fx_extent){run.block, here};
+        }
+    }
+    return out->count > 0;
 }
 
 static uint64_t model_largest(void) {
@@ -124,23 +146,26 @@ static void make(fx_extents *extents, uint64_t block, uint64_t count) {
 }
 
 static void step_take(fx_extents *extents, fx_rng *rng) {
+    const fx_extent nowhere = {0, 0};
     uint64_t count = fx_rng_below(rng, 24);
     uint64_t kind = fx_rng_below(rng, 3);
-    uint64_t end = kind == 1 ? fx_rng_below(rng, BLOCKS + 20) : BLOCKS;
     uint64_t least = fx_rng_below(rng, 24);
+    fx_extent avoid = {fx_rng_below(rng, BLOCKS), fx_rng_below(rng, BLOCKS)};
     fx_extent want = {0, 0};
     fx_extent got = {77, 77};
     bool found;
-    bool can = count > 0 && model_best(count, end, &want);
+    bool can = count > 0 && model_best(count, kind == 1 ? avoid : nowhere, &want);
     if (kind == 2) {
         uint64_t largest = model_largest();
         if (count > 0 && !can && largest >= least && largest > 0) {
-            can = model_best(largest, BLOCKS, &want);
+            can = model_best(largest, nowhere, &want);
         }
         can = can && least <= count;
         found = fx_extents_allocate_at_most(extents, least, count, &got);
     } else if (kind == 1) {
-        found = fx_extents_allocate_below(extents, count, end, &got);
+        can = can || (count > 0 && model_most(least, avoid, &want));
+        can = can && least > 0 && least <= count;
+        found = fx_extents_allocate_outside(extents, least, count, &avoid, &got);
     } else {
         found = fx_extents_allocate(extents, count, &got);
     }

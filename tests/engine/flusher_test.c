@@ -552,6 +552,36 @@ static void test_full(void **state) {
     world_destroy(w);
 }
 
+/* A write that is refused for memory does not keep room of the file from others; nor does what a
+ * shard drew and did not use, once somebody asks for room. */
+static void test_refused(void **state) {
+    (void)state;
+    world *w = world_create(seed_of("refused"));
+    w->file_limit = 8u << 20;
+    assert_int_equal(world_open(w), FEOX_OK);
+    fx_flusher *flusher = w->engine.flusher;
+    assert_int_equal(world_put(w, 0, 100), FEOX_OK);
+    uint64_t drawn = flusher->drawn;
+    w->engine.memory_limit = fx_engine_memory(&w->engine) + (64u << 10);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(world_put(w, 1, 2 * FX_LARGE_VALUE_MIN), FEOX_ERR_MEMORY);
+        assert_int_equal(flusher->drawn, drawn);
+    }
+    assert_int_equal(world_sync(w), FEOX_OK);
+    fx_shard *shard = &w->engine.shards[3];
+    fx_spinlock_lock(&shard->lock);
+    assert_true(fx_flusher_admit_locked(flusher, &shard->wbuf, 10, 100000));
+    shard->wbuf.admitted = 100000;
+    fx_spinlock_unlock(&shard->lock);
+    assert_true(flusher->drawn > 0);
+    uint64_t all = flusher->room - flusher->room / 8;
+    assert_int_equal(fx_flusher_make_room(flusher, all, ++w->now), FEOX_OK);
+    assert_int_equal(world_sync(w), FEOX_OK);
+    assert_int_equal(flusher->drawn, 0);
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 /* The device itself is full while the file wants to grow. */
 static void test_device_full(void **state) {
     (void)state;
@@ -756,6 +786,7 @@ int main(void) {
         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

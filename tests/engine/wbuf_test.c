@@ -38,6 +38,8 @@ typedef struct model {
     size_t dead_count;
 } model;
 
+static fx_slab_pool pool; /* only what it is charged counts */
+
 static uint64_t seed(void) {
     const char *text = getenv("FEOX_SEED");
     uint64_t value = text != NULL ? strtoull(text, NULL, 0) : 20240607;
@@ -157,7 +159,7 @@ static void test_model(void **state) {
     fx_rng_init(&rng, seed());
     for (unsigned round = 0; round < 30; round++) {
         model *m = calloc(1, sizeof *m);
-        fx_wbuf_init(&m->wbuf);
+        fx_wbuf_init(&m->wbuf, &pool, FX_WBUF_SIZE_MAX);
         for (unsigned step = 0; step < 3000; step++) {
             unsigned k = (unsigned)fx_rng_below(&rng, KEYS);
             switch (fx_rng_below(&rng, 40)) {
@@ -222,7 +224,7 @@ static void test_bounds(void **state) {
     static slot place[200];
     uint8_t key[8] = {0};
     fx_wbuf wbuf;
-    fx_wbuf_init(&wbuf);
+    fx_wbuf_init(&wbuf, &pool, FX_WBUF_SIZE_MAX);
     assert_false(fx_wbuf_full(&wbuf));
     for (unsigned i = 0; !fx_wbuf_full(&wbuf); i++) {
         assert_true(i < 200);
@@ -240,6 +242,13 @@ static void test_bounds(void **state) {
     fx_mem_fail_after(0, false);
     fx_wbuf_recycle(&wbuf);
     assert_int_equal(fx_wbuf_waiting(&wbuf), 0);
+    /* What is not used any more is given back, and the pool knows. */
+    assert_true(fx_wbuf_reserve(&wbuf, 10, 10));
+    assert_true(fx_slab_pool_used(&pool) >= 10);
+    fx_wbuf_trim(&wbuf);
+    assert_true(fx_slab_pool_used(&pool) >= 10);
+    fx_wbuf_trim(&wbuf);
+    assert_int_equal(fx_slab_pool_used(&pool), 0);
     fx_wbuf_deinit(&wbuf);
 }
 
@@ -249,7 +258,7 @@ static void test_tombstones(void **state) {
     static slot place;
     uint8_t key[8] = {0};
     fx_wbuf wbuf;
-    fx_wbuf_init(&wbuf);
+    fx_wbuf_init(&wbuf, &pool, FX_WBUF_SIZE_MAX);
     fx_entry entry = entry_of(key, 3, 1, 10);
     assert_true(fx_wbuf_reserve(&wbuf, 10, 10));
     fx_wbuf_put(&wbuf, &entry, &place.record, NULL, 0, 1);

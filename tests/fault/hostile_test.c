@@ -22,7 +22,7 @@
 #include "support/temp.h"
 
 #define BLOCKS 64u
-#define RING 16u
+#define RING 8u
 /* Sanitizers take their time. */
 #define FEW(number) (KIT_SLOW ? (number) / 6 : (number))
 

@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "engine/check_disk.h"
 #include "engine/commit.h"
+#include "engine/cleaner.h"
 #include "engine/compactor.h"
 #include "engine/evict.h"
 #include "engine/fetch.h"
@@ -25,7 +26,7 @@
 #include "support/mem_dev.h"
 
 #define KEYS 24u
-#define OPS_MAX 256u
+#define OPS_MAX 512u
 #define ABSENT UINT32_MAX
 #define VALUE_MAX (160u << 10)
 
@@ -139,6 +140,9 @@ static feox_status try_change(life *l, fx_change *change, fx_committed *committe
         feox_status relieved = fx_commit_relieve(shard);
         status = relieved == FEOX_OK ? FEOX_END : relieved;
     }
+    if (status == FEOX_ERR_MEMORY && fx_evict_any(&l->engine, 4) > 0) {
+        status = FEOX_END; /* as the store would */
+    }
     return status;
 }
 
@@ -187,6 +191,21 @@ static feox_status life_checkpoint(life *l, bool compact) {
     feox_status status = fx_compactor_checkpoint(l->engine.flusher, compact);
     fx_flusher_leave(l->engine.flusher);
     return status;
+}
+
+static feox_status life_compact(life *l) {
+    feox_status status = fx_cleaner_compact(l->engine.flusher);
+    if (status == FEOX_OK && l->count > 0) { /* it flushes */
+        l->acked = l->history[l->count - 1].group;
+    }
+    return status;
+}
+
+static feox_status life_make_run(life *l, uint64_t blocks) {
+    fx_flusher_enter(l->engine.flusher);
+    feox_status status = fx_cleaner_make_run(l->engine.flusher, blocks);
+    fx_flusher_leave(l->engine.flusher);
+    return status == FEOX_ERR_SPACE ? FEOX_OK : status;
 }
 
 /* ---- What is there ---- */
@@ -283,6 +302,27 @@ static feox_status set_some(life *l, uint32_t from, uint32_t to, uint32_t size) 
     return life_sync(l);
 }
 
+/* Space: holes of all sizes, and what lies behind them moves into them, large values too; a run is
+ * made for one that fits no hole; the file is cut, and grows again. */
+static feox_status life_space(life *l) {
+    STEP(set_some(l, 0, 9, 200));
+    STEP(set_some(l, 9, 12, 70u << 10));
+    STEP(set_some(l, 12, 14, 120u << 10));
+    STEP(set_some(l, 14, 18, 30000));
+    STEP(set_some(l, 18, 23, 66u << 10));
+    STEP(set_some(l, 9, 11, ABSENT));
+    STEP(set_some(l, 14, 16, ABSENT));
+    STEP(life_set(l, 13, 50));
+    STEP(life_compact(l));
+    STEP(set_some(l, 9, 11, 65u << 10));
+    STEP(life_set(l, 12, 40)); /* waits while the next one moves things */
+    STEP(life_make_run(l, 90));
+    STEP(set_some(l, 9, 23, ABSENT));
+    STEP(life_set(l, 16, 100u << 10));
+    STEP(life_compact(l));
+    return set_some(l, 3, 5, 90);
+}
+
 /* Everything that touches the file: small and packed groups, large values, deletes, versions that
  * follow each other within a group and over groups, growth, checkpoints with and without moving,
  * shrinking, and groups after each. */
@@ -310,10 +350,11 @@ static feox_status life_work(life *l) {
     return set_some(l, 3, 5, ABSENT);
 }
 
-static feox_status life_whole(life *l) {
+typedef feox_status (*work)(life *l);
+
+static feox_status life_whole(life *l, work do_it) {
     STEP(life_open(l, false));
-    STEP(life_work(l));
-    return FEOX_OK;
+    return do_it(l);
 }
 
 /* What was recovered is right, and goes on. */
@@ -335,10 +376,10 @@ static void expect_recovered(life *l) {
 
 /* The power fails at operation n, and at operation m of the recovery (0: not). False: there is no
  * operation n; *second_out: there was an operation m. */
-static bool cut_at(uint64_t seed, uint64_t n, uint64_t m, bool *second_out) {
+static bool cut_at(work do_it, uint64_t seed, uint64_t n, uint64_t m, bool *second_out) {
     life *l = life_create(seed * 1000003 + n * 1009 + m);
     mem_dev_cut_after(l->dev, n);
-    (void)life_whole(l);
+    (void)life_whole(l, do_it);
     (void)life_close(l);
     l->limit = n % 3 == 0 ? 200u << 10 : 0; /* large values stay on disk */
     bool was_cut = mem_dev_is_cut(l->dev);
@@ -362,19 +403,18 @@ static bool cut_at(uint64_t seed, uint64_t n, uint64_t m, bool *second_out) {
     return was_cut;
 }
 
-static void test_power_cuts(void **state) {
-    (void)state;
+static void cut_everywhere(work do_it) {
     uint64_t seed = seed_of();
     uint64_t rounds = is_long() ? 40 : 1;
     unsigned cases = 0;
     for (uint64_t round = 0; round < rounds; round++) {
         bool second;
-        for (uint64_t n = 1; cut_at(seed + round, n, 0, &second); n++) {
+        for (uint64_t n = 1; cut_at(do_it, seed + round, n, 0, &second); n++) {
             cases++;
             uint64_t m = is_long() ? 1 : 1 + (n + round) % 5;
             uint64_t last = is_long() ? 12 : n % 2 == 0 ? m : 0;
             for (; m <= last; m++) {
-                (void)cut_at(seed + round, n, m, &second);
+                (void)cut_at(do_it, seed + round, n, m, &second);
                 cases++;
             }
         }
@@ -383,14 +423,23 @@ static void test_power_cuts(void **state) {
     assert_true(cases > 100);
 }
 
-/* Operation n fails, and the device is dead from then on. */
-static void test_failures(void **state) {
+static void test_power_cuts(void **state) {
     (void)state;
+    cut_everywhere(life_work);
+}
+
+static void test_power_cuts_in_compaction(void **state) {
+    (void)state;
+    cut_everywhere(life_space);
+}
+
+/* Operation n fails, and the device is dead from then on. */
+static void fail_everywhere(work do_it) {
     uint64_t seed = seed_of();
     for (uint64_t n = 1;; n++) {
         life *l = life_create(seed + n);
         mem_dev_fail_after(l->dev, n, EIO);
-        feox_status status = life_whole(l);
+        feox_status status = life_whole(l, do_it);
         if (status == FEOX_OK) {
             assert_true(n > 50);
             (void)life_close(l);
@@ -414,6 +463,63 @@ static void test_failures(void **state) {
         expect_recovered(l);
         life_destroy(l);
     }
+}
+
+static void test_failures(void **state) {
+    (void)state;
+    fail_everywhere(life_work);
+    fail_everywhere(life_space);
+}
+
+/* A file that is much too long, with something at its end. */
+static life *long_specimen(uint64_t seed) {
+    life *l = life_create(seed);
+    assert_int_equal(life_open(l, false), FEOX_OK);
+    for (unsigned round = 0; round < 5; round++) {
+        assert_int_equal(set_some(l, 0, 20, VALUE_MAX - KEYS), FEOX_OK);
+    }
+    assert_int_equal(set_some(l, 20, 22, 100u << 10), FEOX_OK);
+    assert_int_equal(set_some(l, 22, 23, 5000), FEOX_OK);
+    assert_int_equal(set_some(l, 0, 19, ABSENT), FEOX_OK);
+    return l;
+}
+
+/* Time passes: the end is emptied, and cut off. */
+static feox_status shorten(life *l) {
+    for (unsigned i = 0; i < 6; i++) {
+        l->now += (uint64_t)FX_SHRINK_PATIENCE_MS * 600000u;
+        fx_flusher_step(l->engine.flusher, l->now, 100);
+        STEP(fx_flusher_status(l->engine.flusher));
+    }
+    return set_some(l, 1, 3, 70);
+}
+
+static void test_shortening(void **state) {
+    (void)state;
+    uint64_t seed = seed_of();
+    unsigned cases = 0;
+    for (uint64_t n = 1;; n++) {
+        life *l = long_specimen(seed + n);
+        size_t before = mem_dev_size(l->dev);
+        mem_dev_cut_after(l->dev, n);
+        feox_status status = shorten(l);
+        bool was_cut = mem_dev_is_cut(l->dev);
+        if (!was_cut) {
+            assert_int_equal(status, FEOX_OK);
+            assert_true(mem_dev_size(l->dev) < before / 4 * 3);
+            expect_sound(l);
+        }
+        (void)life_close(l);
+        l->dev = mem_dev_crash(l->dev);
+        expect_recovered(l);
+        life_destroy(l);
+        cases++;
+        if (!was_cut) {
+            break;
+        }
+    }
+    print_message("%u power cuts\n", cases);
+    assert_true(cases > 8);
 }
 
 /* ---- Damaged files ---- */
@@ -599,7 +705,8 @@ static void test_unreadable(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_power_cuts), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_power_cuts), cmocka_unit_test(test_power_cuts_in_compaction),
+        cmocka_unit_test(test_failures),   cmocka_unit_test(test_shortening),
         cmocka_unit_test(test_flips),      cmocka_unit_test(test_swaps_and_cuts),
         cmocka_unit_test(test_unreadable),
     };

@@ -202,6 +202,12 @@ static inline uint64_t kit_now_ms(void) {
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+static inline uint64_t kit_now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
 static inline uint64_t kit_env_number(const char *name, uint64_t otherwise) {
     const char *text = getenv(name);
     return text != NULL && text[0] != 0 ? strtoull(text, NULL, 0) : otherwise;
