@@ -242,6 +242,10 @@ static void check_table(checker *c) {
                            root->checkpoint.count * FX_BLOCK_SIZE);
         }
     }
+    if (c->flusher->lost_table > 0) { /* damaged in both copies, or behind the end of the file */
+        fx_check_problem(c->sink, "%llu bytes of the checkpoint name what is lost",
+                         (unsigned long long)c->flusher->lost_table);
+    }
 }
 
 static feox_status read_run(checker *c, fx_extent extent, uint8_t **bytes_out) {

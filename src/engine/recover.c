@@ -241,6 +241,7 @@ static feox_status read_table(fx_recovery *r) {
     }
     fx_mem_free(copies[0]);
     fx_mem_free(copies[1]);
+    flusher->lost_table = r->lost_table;
     if (status == FEOX_OK && r->lost_table > 0) {
         fx_recovery_damaged(r, "both copies of the checkpoint are damaged in the same place", NULL,
                             root->checkpoint.block * FX_BLOCK_SIZE,

@@ -81,6 +81,7 @@ struct fx_flusher {
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
+    uint64_t lost_table;     /* opened to read, with so many bytes of the table lost */
     bool doubtful;    /* opened to read, with a group of the journal lost */
     fx_cleaner cleaner;
     uint64_t charged; /* memory of segments and buffers that the engine's pool knows of */
