@@ -49,6 +49,8 @@ foreach(source ${FEOX_TESTS_FOUND})
   endif()
 endforeach()
 
+include(cmake/fuzz.cmake)
+
 # Every example is built the way a user would, from feox.h and the library, and must run through.
 file(GLOB FEOX_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
