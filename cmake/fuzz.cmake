@@ -15,10 +15,10 @@ set(FEOX_CLI_PARTS ${FEOX_COMMAND_SOURCES})
 list(FILTER FEOX_CLI_PARTS EXCLUDE REGEX "/main\\.c$")
 
 # How many mutations the short run makes: about a second's in a release build.
-set(FEOX_FUZZ_RUNS_import 20000)
+set(FEOX_FUZZ_RUNS_import 5000)
 set(FEOX_FUZZ_RUNS_json_patch 60000)
 set(FEOX_FUZZ_RUNS_json_scan 200000)
-set(FEOX_FUZZ_RUNS_open 300)
+set(FEOX_FUZZ_RUNS_open 500)
 set(FEOX_FUZZ_RUNS_ops 150)
 
 file(GLOB FEOX_FUZZERS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
