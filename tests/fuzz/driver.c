@@ -23,9 +23,6 @@
 #define SEEDS_MAX 1024u
 #define HANG_SECONDS 60u
 
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
-    __attribute__((weak));
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 typedef struct seed_file {
@@ -124,7 +121,7 @@ static size_t replace(uint8_t *data, size_t size, size_t size_max, size_t at, si
     return size - out + in;
 }
 
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max) {
+static size_t mutate_once(uint8_t *data, size_t size, size_t size_max) {
     static const uint8_t extremes[] = {0, 1, 0x20, 0x22, 0x2c, 0x30, 0x5c, 0x7f, 0x80, 0xfe, 0xff};
     uint8_t copy[256];
     size_t at = below(size + 1);
@@ -175,9 +172,7 @@ static void mutate(uint64_t seed, uint64_t number) {
     }
     size_t size = input_size;
     for (size_t rounds = 1 + below(8); rounds > 0; rounds--) {
-        size = LLVMFuzzerCustomMutator != NULL
-                   ? LLVMFuzzerCustomMutator(input, size, INPUT_MAX, (unsigned)below(1u << 30))
-                   : LLVMFuzzerMutate(input, size, INPUT_MAX);
+        size = mutate_once(input, size, INPUT_MAX);
     }
     input_size = size;
 }
