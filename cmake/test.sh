@@ -7,18 +7,21 @@
 #   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs threads, under ThreadSanitizer
 #   clang     the library and the command compile without a warning
+#   fuzz      libFuzzer on each harness of tests/fuzz, some seconds or 20 minutes
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 jobs=${FEOX_JOBS:-$(nproc)}
 started=$SECONDS
 timeout=120 # seconds for one test program
+fuzz_seconds=7 # for each harness
 
 for argument in "$@"; do
     case $argument in
     --long)
         export FEOX_LONG=1
         timeout=7200
+        fuzz_seconds=1200
         ;;
     *)
         echo "usage: cmake/test.sh [--long]" >&2
@@ -32,6 +35,8 @@ done
 install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
     libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 \
     e2fsprogs xfsprogs btrfs-progs mount || exit 1
+# libFuzzer's half of clang; where it cannot be had, fuzz.sh says that it skips.
+install_packages "libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
 
 logs=$root/build/logs
 mkdir -p "$logs"
@@ -109,7 +114,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 
 # What only reads sources or packages need not run again in every build.
-once='^(tidy|package)$'
+once='^(tidy|package|store/json_(differential|suite))$'
 runner=
 step clang build_clang
 step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments
@@ -120,6 +125,12 @@ if runner=$(tsan_runner); then
 else
     echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
 fi
+
+FEOX_JOBS=$jobs cmake/fuzz.sh "$fuzz_seconds"
+case $? in
+0 | 77) ;;
+*) failed_steps=$((failed_steps + 1)) ;;
+esac
 
 printf 'all in %d s\n' $((SECONDS - started))
 shopt -s nullglob

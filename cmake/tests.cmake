@@ -49,6 +49,8 @@ foreach(source ${FEOX_TESTS_FOUND})
   endif()
 endforeach()
 
+include(cmake/fuzz.cmake)
+
 # Every example is built the way a user would, from feox.h and the library, and must run through.
 file(GLOB FEOX_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
@@ -65,6 +67,13 @@ endforeach()
 
 # The finished libraries, looked at from outside.
 if(NOT FEOX_SANITIZED)
+  foreach(part differential suite)
+    set(options $<$<STREQUAL:${part},suite>:--suite>)
+    add_test(NAME store/json_${part} COMMAND_EXPAND_LISTS COMMAND python3
+      ${PROJECT_SOURCE_DIR}/tests/store/json_differential.py $<TARGET_FILE:feox_shared> ${options})
+    set_tests_properties(store/json_${part} PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT}
+      SKIP_RETURN_CODE 77)
+  endforeach()
   add_test(NAME package
     COMMAND ${PROJECT_SOURCE_DIR}/cmake/check_package.sh ${PROJECT_BINARY_DIR})
   set_tests_properties(package PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT})

@@ -23,10 +23,18 @@ extern int malloc_trim(size_t keep) __attribute__((weak)); /* glibc */
 
 static uint64_t fail_countdown; /* 0: off; 1: the next allocation fails */
 static bool fail_sticky;
+static uint64_t fail_count;
 
 void fx_mem_fail_after(uint64_t n, bool sticky) {
     fx_store_relaxed(&fail_sticky, sticky);
+    if (n > 0) {
+        fx_store_relaxed(&fail_count, 0);
+    }
     fx_store_release(&fail_countdown, n);
+}
+
+uint64_t fx_mem_failed(void) {
+    return fx_load_relaxed(&fail_count);
 }
 
 /* True if this allocation is the one that must fail. */
@@ -36,11 +44,11 @@ static bool must_fail(void) {
     }
     uint64_t left = fx_load_acquire(&fail_countdown);
     while (left > 0) {
-        if (left == 1 && fx_load_relaxed(&fail_sticky)) {
-            return true;
-        }
-        if (fx_cas_acq_rel(&fail_countdown, &left, left - 1)) {
-            return left == 1;
+        bool last = left == 1;
+        if ((last && fx_load_relaxed(&fail_sticky)) ||
+            fx_cas_acq_rel(&fail_countdown, &left, left - 1)) {
+            (void)fx_add_relaxed(&fail_count, last);
+            return last;
         }
     }
     return false;

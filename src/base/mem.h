@@ -43,5 +43,7 @@ const char *fx_mem_allocator(void);
 /* Tests: the n-th following allocation (1: the next) fails; `sticky`: and every one after. 0:
  * none. */
 void fx_mem_fail_after(uint64_t n, bool sticky);
+/* How many have failed because of that, since the last call with n > 0. */
+uint64_t fx_mem_failed(void);
 
 #endif

@@ -184,6 +184,10 @@ feox_status fx_flusher_status(const fx_flusher *flusher) {
     return (feox_status)fx_load_relaxed(&flusher->status);
 }
 
+bool fx_flusher_made(const fx_flusher *flusher) {
+    return flusher->made;
+}
+
 uint64_t fx_flusher_time(const fx_flusher *flusher) {
     return flusher->time_ns;
 }

@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 
 typedef struct fx_flusher_options {
-    const char *path; /* for error details and the directory entry */
+    const char *path; /* for error details */
     bool read_only;
     uint64_t file_size_initial, file_size_limit;
     uint64_t ring_blocks; /* of a new file's journal; 0: the usual number */
@@ -51,6 +51,8 @@ feox_status fx_flusher_status(const fx_flusher *flusher);
  * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
 feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
                             uint64_t version, fx_block **block_out);
+/* Whether the file is new; its name is then not durable yet. */
+bool fx_flusher_made(const fx_flusher *flusher);
 /* The last store time that the file knows. */
 uint64_t fx_flusher_time(const fx_flusher *flusher);
 /* Adds the file's figures. Any thread. */

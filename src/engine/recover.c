@@ -111,7 +111,8 @@ static feox_status create_file(fx_recovery *r, const fx_flusher_options *options
     flusher->root = root;
     flusher->id = root.id;
     r->file_blocks = fx_dev_size(flusher->dev) / FX_BLOCK_SIZE;
-    return options->path != NULL ? fx_dev_file_sync_name(flusher->dev, options->path) : FEOX_OK;
+    flusher->made = true;
+    return FEOX_OK;
 }
 
 /* ---- Reading ---- */

@@ -45,6 +45,7 @@ struct fx_flusher {
     fx_engine *engine;
     fx_dev *dev;
     bool read_only;
+    bool made; /* the file was made by this open */
     fx_store_id id;
 
     /* Who owns the rest: guarded by the gate. */

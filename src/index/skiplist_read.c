@@ -150,17 +150,22 @@ typedef struct spot {
     uint32_t shape;
 } spot;
 
+/* A node that is only guessed at, and may be NULL: so its address is a number here. */
+static inline void prefetch_at(const fx_skip_node *node, size_t offset) {
+    __builtin_prefetch((const void *)((uintptr_t)node + offset));
+}
+
 static inline void prefetch_node(const fx_skip_node *node) {
     for (size_t line = 0; line < offsetof(fx_skip_node, items); line += FX_CACHE_LINE) {
-        __builtin_prefetch((const uint8_t *)node + line);
+        prefetch_at(node, line);
     }
 }
 
 /* What a window takes of a leaf. */
 static inline void prefetch_items(const fx_skip_node *leaf) {
-    __builtin_prefetch(leaf);
+    prefetch_at(leaf, 0);
     for (size_t i = 0; i < FX_SKIP_FANOUT; i += FX_CACHE_LINE / sizeof(void *)) {
-        __builtin_prefetch((const uint8_t *)leaf + offsetof(fx_skip_node, items) + i * 8);
+        prefetch_at(leaf, offsetof(fx_skip_node, items) + i * sizeof(void *));
     }
 }
 

@@ -118,15 +118,18 @@ static feox_status start_file(feox_store *store, const char *path, const fx_stor
     return fx_report(fx_commit_recovery_done(&store->engine));
 }
 
-/* Whatever was started, in reverse; FEOX_OK or what the flush said. */
-static feox_status stop(feox_store *store) {
+/* Whatever was started, in reverse; FEOX_OK or what the flush said. `unmade`, if not NULL, is the
+ * path of a file that goes again if this store made it. */
+static feox_status stop(feox_store *store, const char *unmade) {
     feox_status status = FEOX_OK;
     fx_workers_stop(&store->workers);
     if (store->engine.flusher != NULL) {
         status = fx_flusher_close(store->engine.flusher, fx_engine_now(&store->engine));
         store->engine.flusher = NULL;
     }
-    if (store->dev != NULL) {
+    if (store->dev != NULL && unmade != NULL) {
+        fx_dev_file_discard(store->dev, unmade);
+    } else if (store->dev != NULL) {
         fx_dev_close(store->dev);
     }
     if (store->event_fd >= 0) {
@@ -184,8 +187,12 @@ feox_status fx_store_open(const char *path, const feox_options *options, const f
         status = fx_report(fx_workers_start(&store->workers, &store->engine,
                                             known.flush_interval_ms, known.sweep_interval_ms));
     }
+    if (status == FEOX_OK && store->dev != NULL && fx_flusher_made(store->engine.flusher)) {
+        /* Last: until then a failure takes the file away again. */
+        status = fx_dev_file_sync_name(store->dev, path);
+    }
     if (status != FEOX_OK) {
-        (void)stop(store); /* the first failure is the one to tell */
+        (void)stop(store, path); /* the first failure is the one to tell */
         return status;
     }
     *store_out = store;
@@ -206,5 +213,5 @@ feox_status feox_close(feox_store *store) {
         return FEOX_OK;
     }
     feox_status status = fx_store_enter(store);
-    return status != FEOX_OK ? status : stop(store);
+    return status != FEOX_OK ? status : stop(store, NULL);
 }

@@ -19,6 +19,7 @@
 #include "feox.h"
 #include "support/hostile.h"
 #include "support/kit.h"
+#include "support/reseal.h"
 #include "support/temp.h"
 
 #define BLOCKS 64u
@@ -261,73 +262,10 @@ static void forge(uint8_t *bytes, size_t size) {
     }
 }
 
-/* Sums of a segment's records, as long as they can be followed, and of the whole. */
-static uint64_t reseal_segment(const hostile *h, uint8_t *bytes, uint64_t position,
-                               uint32_t length) {
-    uint8_t *image = bytes + position;
-    size_t at = FX_SEGMENT_HEADER_SIZE;
-    while (at + FX_RECORD_HEADER_SIZE <= length) {
-        size_t size = fx_format_record_peek(image + at);
-        if (size == 0 || size > length - at) {
-            break;
-        }
-        fx_format_record_seal(image + at, size, &h->root.id, position + at);
-        at += size;
-    }
-    uint32_t said = fx_get_u32(image + 52);
-    const fx_segment_header header = {
-        .group = fx_get_u64(image + 32),
-        .position = position,
-        .record_count = fx_get_u32(image + 48),
-        .byte_length = said >= FX_SEGMENT_HEADER_SIZE && said <= length ? said : length};
-    return fx_format_segment_seal(image, &h->root.id, &header);
-}
-
 static void reseal_superblocks(uint8_t *bytes) {
     for (unsigned copy = 0; copy < FX_SUPERBLOCK_COPIES; copy++) {
         uint8_t *block = bytes + (size_t)copy * FX_BLOCK_SIZE;
         fx_put_u64(block + 8, fx_checksum(block + 16, FX_BLOCK_SIZE - 16, 0x73757065u + copy));
-    }
-}
-
-/* Items keep the places that they had before the forgery. */
-static void reseal_table(const hostile *h, uint8_t *bytes) {
-    const fx_superblock *root = &h->root;
-    uint8_t *image = bytes + root->checkpoint.block * FX_BLOCK_SIZE;
-    size_t length = (size_t)root->checkpoint_length;
-    const uint8_t *sound = h->bytes + root->checkpoint.block * FX_BLOCK_SIZE;
-    for (size_t at = FX_CHECKPOINT_HEADER_SIZE; at < length;) {
-        size_t size = 40 + fx_segment_words(fx_get_u32(sound + at + 4)) * 8 +
-                      (size_t)fx_get_u32(sound + at + 36) * 16;
-        uint64_t seed = fx_checkpoint_seed(&root->id, root->group) + at;
-        fx_put_u32(image + at, (uint32_t)fx_checksum(image + at + 4, size - 4, seed));
-        at += size;
-    }
-    uint64_t sum = fx_checksum(image + 16, length - 16, fx_checkpoint_seed(&root->id, root->group));
-    fx_put_u64(image + 8, sum);
-    memcpy(bytes + root->mirror * FX_BLOCK_SIZE, image, length);
-    for (unsigned copy = 0; copy < FX_SUPERBLOCK_COPIES; copy++) {
-        fx_put_u64(bytes + (size_t)copy * FX_BLOCK_SIZE + 120, sum);
-    }
-}
-
-static void reseal_journal(const hostile *h, uint8_t *bytes) {
-    uint64_t first = h->root.journal.block * FX_BLOCK_SIZE;
-    for (uint64_t at = first; at < first + h->root.journal.count * FX_BLOCK_SIZE;
-         at += FX_BLOCK_SIZE) {
-        fx_journal_entry entry;
-        if (!fx_journal_decode(h->bytes + at, FX_BLOCK_SIZE * RING, &h->root.id, at, h->root.epoch,
-                               &entry)) {
-            continue;
-        }
-        uint8_t *to = bytes + at;
-        if (entry.inline_offset != 0) {
-            fx_put_u64(to + FX_JOURNAL_HEADER_SIZE + 8, fx_get_u64(to + entry.inline_offset + 8));
-        }
-        uint32_t count = fx_get_u32(to + 88);
-        fx_put_u32(to + 88, count < 100 ? count : 1);
-        fx_put_u64(to + 32, at);
-        fx_journal_seal(to, &h->root.id);
     }
 }
 
@@ -362,12 +300,7 @@ static void test_forged(void **state) {
                 break;
             }
         }
-        for (size_t s = 0; s < h->segment_count; s++) {
-            (void)reseal_segment(h, copy, h->segments[s], h->segment_lengths[s]);
-        }
-        reseal_table(h, copy);
-        reseal_journal(h, copy);
-        reseal_superblocks(copy);
+        hostile_reseal(h, copy, h->size);
         hostile_run(copy, h->size, h, HOSTILE_LAX | HOSTILE_RESCUE | HOSTILE_WRITE, &out);
         opened += out.read == FEOX_OK;
         written += out.write == FEOX_OK;

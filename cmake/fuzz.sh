@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# fuzz.sh SECONDS [NAME...]: builds the harnesses of tests/fuzz for libFuzzer, with AddressSanitizer
+# and UndefinedBehaviorSanitizer, and runs each (or those named) for so many seconds, one after the
+# other. New inputs that reach new code are kept in build/fuzz/corpus/NAME and taken up by the next
+# run; an input that fails is left in build/fuzz/crash-NAME-*. Exit status 77: clang or its runtime
+# is not here.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+seconds=${1:?usage: cmake/fuzz.sh SECONDS [NAME...]}
+shift
+build=build/fuzz
+mkdir -p $build
+
+echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d == 0 && n < 0; }' >$build/probe.c
+if ! clang -fsanitize=fuzzer,address,undefined $build/probe.c -o $build/probe 2>/dev/null; then
+    echo "skipped: libFuzzer: clang cannot link with -fsanitize=fuzzer here (libclang-rt-dev)"
+    exit 77
+fi
+
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then
+    for source in tests/fuzz/fuzz_*.c; do
+        name=${source#tests/fuzz/fuzz_}
+        names+=("${name%.c}")
+    done
+fi
+cmake -S . -B $build -G Ninja -DFEOX_WERROR=ON -DFEOX_FUZZ=ON -DCMAKE_BUILD_TYPE=Asan \
+    -DCMAKE_C_COMPILER=clang >$build/build.log &&
+    ninja -C $build -j "${FEOX_JOBS:-$(nproc)}" "${names[@]/#/fuzz_}" >>$build/build.log 2>&1 || {
+    grep -vE '^(\[[0-9]+/[0-9]+\]|-- )' $build/build.log | head -n 40
+    exit 1
+}
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+failed=0
+for name in "${names[@]}"; do
+    mkdir -p "$build/corpus/$name"
+    log=$build/$name.log
+    if "$build/fuzz_$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
+        -max_len=4096 -artifact_prefix="$build/crash-$name-" -print_final_stats=1 \
+        "$build/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+        failures=0
+    else
+        failures=1
+        failed=1
+        grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60
+    fi
+    printf 'fuzz %-12s %s inputs, %s of them new, %s failures, %s s\n' "$name" \
+        "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+        "$(sed -n 's/^stat::new_units_added: *//p' "$log")" "$failures" "$seconds"
+done
+exit $failed
