@@ -128,6 +128,10 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     /* The table and the order grow too: stop a little before the limit. */
     uint64_t slack =
         engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32 : MEMORY_SLACK_MAX;
+    if (more == 0 && change->block != NULL) {
+        /* What is replaced is freed when its readers have gone: if they stall, it adds up. */
+        return fx_engine_over_limit(engine, 0);
+    }
     return more > 0 && fx_engine_over_limit(engine, more + slack);
 }
 
