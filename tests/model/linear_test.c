@@ -112,7 +112,7 @@ static void play(team *t, uint64_t *random, uint64_t seed) {
     plan->versions = kit_below(random, 2) == 0;
     plan->mortal = kit_below(random, 16) == 0;
     plan->scans = kit_below(random, 4) == 0;
-    plan->steps = kit_below(random, 2) == 0 ? 50 : 0;
+    plan->steps = kit_below(random, 4) == 0 ? 50 : 0;
     plan->name = kit_below(random, 3);
     assert_ok(fx_hot_clear(plan));
     fx_hot_plan_shapes(plan, random);
@@ -176,7 +176,7 @@ static void sixteen_threads(void **state) {
     kit *k = *state;
     uint64_t seed = kit_seed("sixteen_threads");
     team *t = team_create(k->store, 16, seed);
-    play_many(t, "sixteen", how_many(3000), seed);
+    play_many(t, "sixteen", how_many(2000), seed);
     team_destroy(t);
 }
 
@@ -223,7 +223,7 @@ static void values_evicted(void **state) {
     for (int i = 0; i < FILLERS; i++) {
         write_filler(t, &random);
     }
-    play_many(t, "evicted", how_many(800), seed);
+    play_many(t, "evicted", how_many(500), seed);
     team_destroy(t);
     feox_statistics stats;
     feox_statistics_init(&stats);
