@@ -285,7 +285,7 @@ FEOX_API feox_status feox_get(feox_store *store, const void *key, size_t key_len
                               size_t *value_len_out);
 /* Copies the value to `buffer`. value_len_out (may be NULL) receives its full length. If `capacity`
  * is smaller: FEOX_TRUNCATED, and the first `capacity` bytes are there. With any other status the
- * buffer's bytes mean nothing. Takes no lock. */
+ * buffer's bytes mean nothing. Takes no lock, unless it finds the key expired. */
 FEOX_API feox_status feox_get_into(feox_store *store, const void *key, size_t key_len, void *buffer,
                                    size_t capacity, size_t *value_len_out);
 

@@ -128,6 +128,10 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     /* The table and the order grow too: stop a little before the limit. */
     uint64_t slack =
         engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32 : MEMORY_SLACK_MAX;
+    if (more == 0 && change->block != NULL) {
+        /* What is replaced is freed when its readers have gone: if they stall, it adds up. */
+        return fx_engine_over_limit(engine, 0);
+    }
     return more > 0 && fx_engine_over_limit(engine, more + slack);
 }
 
@@ -234,7 +238,9 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
     return FEOX_OK;
 }
 
-/* Puts `fresh`, filled, where `old` (or nothing) was, and publishes it. */
+/* Puts `fresh`, filled, where `old` (or nothing) was, and publishes it. It is on the list of the
+ * order before: a scan that begins after a reader saw the record finds the list not empty and, to
+ * merge it, waits for us. */
 static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_record *fresh,
                            uint64_t version) {
     if (old != NULL) {
@@ -244,10 +250,10 @@ static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_re
         fx_table_insert_locked(&shard->table, hash, fresh);
         fx_add_relaxed(&shard->engine->count, (uint64_t)1);
     }
-    fx_record_publish(fresh, version);
     if (shard->engine->ordered) {
         fx_order_push_locked(shard, fresh, false);
     }
+    fx_record_publish(fresh, version);
     if (old != NULL) {
         record_retire(shard, old);
     }

@@ -15,6 +15,26 @@ static bool has_expired(const fx_engine *engine, const fx_record_view *view) {
     return FX_UNLIKELY(view->expiry_ns != 0) && view->expiry_ns <= fx_engine_now(engine);
 }
 
+/* What was read has expired. A write that found the key alive may be about to show, and then the
+ * key never died: so whoever wants to say that it did asks under the lock, where such a write is
+ * done or hidden. Writers take the time under the lock too. True: it is gone for everybody; false:
+ * look again. */
+static bool is_gone(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                    uint64_t version) {
+    fx_shard *shard = fx_engine_shard(engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    const fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
+    bool same = record != NULL && fx_record_version(record) == version;
+    const fx_hidden *hidden = fx_commit_hidden_locked(shard, hash, key, key_len);
+    uint64_t group = same && hidden != NULL ? hidden->group : 0;
+    fx_spinlock_unlock(&shard->lock);
+    if (!same) {
+        return record == NULL;
+    }
+    return group == 0 ||
+           fx_flusher_sync(engine->flusher, group, fx_engine_now(engine)) != FEOX_OK;
+}
+
 static void fill_out(fx_fetched *out, const fx_record_view *view) {
     out->version = view->version;
     out->timestamp = view->timestamp;
@@ -98,9 +118,14 @@ feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t k
     for (;;) {
         fx_record_view view;
         if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
-                           engine->mark_reads, key, key_len, buffer, capacity, &view) ||
-            has_expired(engine, &view)) {
+                           engine->mark_reads, key, key_len, buffer, capacity, &view)) {
             return FEOX_NOT_FOUND;
+        }
+        if (has_expired(engine, &view)) {
+            if (is_gone(engine, hash, key, key_len, view.version)) {
+                return FEOX_NOT_FOUND;
+            }
+            continue;
         }
         if (FX_LIKELY(!view.in_block)) {
             fill_out(out, &view);
@@ -108,9 +133,12 @@ feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t k
         }
         bool found = false;
         fx_block *block = acquire_block(engine, hash, key, key_len, &view, &found);
-        if (!found || has_expired(engine, &view)) {
-            fx_block_release(block);
+        if (!found) {
             return FEOX_NOT_FOUND;
+        }
+        if (has_expired(engine, &view)) {
+            fx_block_release(block);
+            continue; /* to say so above */
         }
         if (block != NULL) {
             fill_out(out, &view);
@@ -129,11 +157,15 @@ feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t k
 feox_status fx_fetch_info(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                           fx_fetched *out) {
     fx_record_view view;
-    if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent, false, key,
-                       key_len, NULL, 0, &view) ||
-        has_expired(engine, &view)) {
-        return FEOX_NOT_FOUND;
-    }
-    fill_out(out, &view);
-    return FEOX_OK;
+    do {
+        if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent, false,
+                           key, key_len, NULL, 0, &view)) {
+            return FEOX_NOT_FOUND;
+        }
+        if (!has_expired(engine, &view)) {
+            fill_out(out, &view);
+            return FEOX_OK;
+        }
+    } while (!is_gone(engine, hash, key, key_len, view.version));
+    return FEOX_NOT_FOUND;
 }

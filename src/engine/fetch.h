@@ -1,4 +1,5 @@
-/* fetch: the only way a value comes back, from memory or from disk. Any thread, no lock held.
+/* fetch: the only way a value comes back, from memory or from disk. Any thread, no lock held. What
+ * is there is read without a lock; that a key has expired is said under the shard's.
  */
 #ifndef FX_ENGINE_FETCH_H
 #define FX_ENGINE_FETCH_H

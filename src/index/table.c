@@ -592,6 +592,48 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
     return found;
 }
 
+/* Adds one chain to the shape; returns its entries. */
+static uint64_t shape_chain(fx_segment *segment, fx_bucket *first, fx_table_shape *shape) {
+    uint16_t tags[FX_BUCKET_SLOTS * (OVERFLOW_SIZE + 1)];
+    uint64_t length = 0;
+    uint32_t count = 0;
+    for (const fx_bucket *b = first; b != NULL; b = chain_next(segment, b), length++) {
+        for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
+            if (b->slots[i] == 0) {
+                continue;
+            }
+            uint16_t tag = (uint16_t)(b->slots[i] >> 48);
+            for (uint32_t k = 0; k < count; k++) {
+                shape->same_tags += tags[k] == tag;
+            }
+            tags[count++] = tag;
+            shape->hops += length;
+        }
+    }
+    shape->chain_max = length > shape->chain_max ? length : shape->chain_max;
+    shape->overflow_buckets += length - 1;
+    return count;
+}
+
+void fx_table_shape_locked(const fx_table *table, fx_table_shape *shape_out) {
+    const fx_directory *directory = table->directory;
+    *shape_out = (fx_table_shape){0};
+    for (size_t i = 0; i < (size_t)1 << directory->depth;) {
+        fx_segment *segment = directory->segments[i];
+        uint64_t entries = 0;
+        for (uint32_t n = 0; n <= segment->mask; n++) {
+            entries += shape_chain(segment, &segment->buckets[n], shape_out);
+        }
+        shape_out->entries += entries;
+        shape_out->buckets += (uint64_t)segment->mask + 1;
+        shape_out->segments++;
+        if (entries > shape_out->segment_max) {
+            shape_out->segment_max = entries;
+        }
+        i += segment_stride(directory, segment);
+    }
+}
+
 const char *fx_table_check_locked(const fx_table *table) {
     const fx_directory *directory = table->directory;
     uint64_t count = 0;

@@ -78,6 +78,15 @@ void fx_table_each_locked(const fx_table *table, bool (*visit)(void *context, fx
  * round; at most FX_CLOCK_MAX. Returns how many. */
 #define FX_CLOCK_MAX 64u
 uint32_t fx_table_clock_locked(fx_table *table, fx_record **records);
+/* How well the hash spreads the keys. */
+typedef struct fx_table_shape {
+    uint64_t entries, buckets, overflow_buckets;
+    uint64_t chain_max;   /* buckets of the longest chain */
+    uint64_t hops;        /* buckets behind the first that the entries lie in, summed */
+    uint64_t same_tags;   /* pairs of entries in one chain that only the keys tell apart */
+    uint64_t segment_max, segments; /* entries of the fullest segment */
+} fx_table_shape;
+void fx_table_shape_locked(const fx_table *table, fx_table_shape *shape_out);
 /* NULL: sound. */
 const char *fx_table_check_locked(const fx_table *table);
 

@@ -237,9 +237,11 @@ static feox_status read_pair(feox_cursor *c, const window_entry *entry, const ui
     if (result != FX_READ_OK || (want && view.in_block)) {
         return read_by_key(c, key, entry->key_len, want);
     }
+    if (view.expiry_ns != 0 && view.expiry_ns <= fx_engine_now(engine)) {
+        return read_by_key(c, key, entry->key_len, want); /* most likely gone */
+    }
     c->value.size = (size_t)view.value_len;
-    bool expired = view.expiry_ns != 0 && view.expiry_ns <= fx_engine_now(engine);
-    return expired ? FEOX_NOT_FOUND : FEOX_OK;
+    return FEOX_OK;
 }
 
 static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {

@@ -15,7 +15,7 @@ int64_t fx_ttl_left_ms(const fx_engine *engine, uint64_t expiry_ns) {
         return -1;
     }
     uint64_t now = fx_engine_now(engine);
-    uint64_t left = expiry_ns > now ? expiry_ns - now : 0;
+    uint64_t left = expiry_ns > now ? expiry_ns - now : 1; /* it was alive when it was read */
     return (int64_t)(left / 1000000u + (left % 1000000u != 0));
 }
 
@@ -35,7 +35,6 @@ feox_status feox_ttl(feox_store *store, const void *key, size_t key_len, int64_t
     }
     if (status == FEOX_OK) {
         *ttl_ms_out = fx_ttl_left_ms(&store->engine, fetched.expiry_ns);
-        status = *ttl_ms_out == 0 ? FEOX_NOT_FOUND : FEOX_OK; /* just now */
     }
     return status;
 }

@@ -120,6 +120,10 @@ static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
                      : before->deletes ? NULL
                                        : before->record;
     uint64_t expiry = any != NULL ? fx_record_expiry(any) : 0;
+    if (FX_UNLIKELY(expiry != 0)) {
+        /* The time before the lock may be old: somebody may have found the key expired since. */
+        w->now_ns = fx_engine_now(&w->store->engine);
+    }
     bool expired = expiry != 0 && expiry <= w->now_ns;
     fx_record *live = expired ? NULL : any;
     w->live_version = live == NULL ? 0 : builds ? before->version : fx_record_version(live);
