@@ -6,9 +6,12 @@
  * T3 a record is alive only while its slot points at it, but for a moment inside a commit.
  *
  * Ordering. A slot is a release store, read by acquire: whoever finds a pointer sees the record's
- * contents. `generation` goes odd by an exchange (acq_rel: the moves stay behind it) and even by a
- * release store; a reader that found nothing loads it (acquire) before the directory and once more
- * behind its acquire loads of the slots: equal and even means that nothing moved between.
+ * contents. `generation` goes odd by an exchange and even by a release store; a reader that found
+ * nothing loads it (acquire) before the directory and once more behind its acquire loads of the
+ * slots: equal and even means that nothing moved between. For that, whatever changes while entries
+ * move (slots, overflow indices, masks) is stored by release and loaded by acquire: a reader that
+ * got any of it has seen the odd generation, and cannot load the old one any more. Behind the
+ * exchange alone a processor weaker than x86 may show a relaxed store first.
  */
 #include "index/table.h"
 
@@ -28,7 +31,7 @@
 
 /* 1 + 8 pages. A young segment uses the first buckets only and touches no more pages than that. */
 struct fx_segment {
-    uint32_t mask;          /* buckets in use - 1; atomic, relaxed: see T2 */
+    uint32_t mask;          /* buckets in use - 1; racing */
     uint32_t overflow_free; /* 1 + head of the list of free overflow buckets; 0: none */
     uint32_t overflow_used;
     uint32_t depth; /* how many directory bits its entries share */
@@ -71,7 +74,7 @@ static inline fx_segment *segment_of(const fx_table *table, uint64_t hash) {
 }
 
 static inline fx_bucket *bucket_of(fx_segment *segment, uint64_t hash) {
-    return &segment->buckets[hash & fx_load_relaxed(&segment->mask)];
+    return &segment->buckets[hash & fx_load_acquire(&segment->mask)];
 }
 
 /* The next bucket of a chain; NULL: the end. Bounded by what readers may see: the index is inside
@@ -320,7 +323,7 @@ static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash, uint32_t lim
     fx_bucket *fresh = &segment->overflow[index - 1];
     segment->overflow_free = fresh->overflow;
     segment->overflow_used++;
-    fx_store_relaxed(&fresh->overflow, (uint16_t)0);
+    fx_store_release(&fresh->overflow, (uint16_t)0);
     fx_store_release(&last->overflow, (uint16_t)index);
     return &fresh->slots[0];
 }
@@ -366,7 +369,7 @@ static void chain_compact(fx_segment *segment, fx_bucket *first) {
         fx_bucket *b = &segment->overflow[index - 1];
         uint32_t next = b->overflow;
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            fx_store_relaxed(&b->slots[i], (uint64_t)0);
+            fx_store_release(&b->slots[i], (uint64_t)0);
         }
         fx_store_release(&b->overflow, (uint16_t)segment->overflow_free);
         segment->overflow_free = index;
@@ -412,7 +415,7 @@ static void segment_double(fx_table *table, fx_segment *segment) {
     uint32_t buckets = segment->mask + 1;
     fx_slab_pool_charge(table->pool, segment_cost(buckets * 2) - segment_cost(buckets));
     moves_begin(table);
-    fx_store_relaxed(&segment->mask, buckets * 2 - 1);
+    fx_store_release(&segment->mask, buckets * 2 - 1);
     move_entries(table, segment, buckets, buckets, segment);
     moves_end(table);
 }
@@ -530,7 +533,7 @@ void fx_table_trim_locked(fx_table *table) {
     }
     segment_discard(table, first);
     fx_slab_pool_charge(table->pool, segment_cost(BUCKETS_FIRST));
-    fx_store_relaxed(&first->mask, BUCKETS_FIRST - 1);
+    fx_store_release(&first->mask, BUCKETS_FIRST - 1);
     first->depth = 0;
     overflow_init(first);
     moves_end(table);
