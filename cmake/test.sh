@@ -33,7 +33,7 @@ done
 # shellcheck source=cmake/packages.sh
 . cmake/packages.sh
 install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
-    libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 \
+    libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 spin \
     e2fsprogs xfsprogs btrfs-progs mount || exit 1
 # libFuzzer's half of clang; where it cannot be had, fuzz.sh says that it skips.
 install_packages "libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
@@ -113,8 +113,9 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 
-# What only reads sources or packages need not run again in every build.
-once='^(tidy|package|store/json_(differential|suite))$'
+# What only reads sources or packages, or decides by itself what runs when, need not run again in
+# every build.
+once='^(tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin)$'
 runner=
 step clang build_clang
 step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments
