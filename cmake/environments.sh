@@ -41,7 +41,7 @@ if [ "${4:-}" = --long ]; then
         -E '^fault/(environment|full_disk|shutdown)$')
 else
     short='^(api/(durable|fork|memory_limit|open_close|options|persistence)|cli/import|model/.*'
-    short+='|fault/kill)$'
+    short+='|fault/(async_)?kill)$'
     selection=(-R "$short")
     export FEOX_KILLS=${FEOX_KILLS:-4}
 fi

@@ -94,6 +94,12 @@ static int status_of(pid_t pid) {
     return status;
 }
 
+bool victim_lives(pid_t pid) {
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    return info.si_pid == 0;
+}
+
 void victim_kill(pid_t pid) {
     (void)kill(pid, SIGKILL);
     int status = status_of(pid);

@@ -25,6 +25,8 @@ typedef struct victim_job {
 
 /* Forks a child that opens the store and works. It ends after a minute at the latest. */
 pid_t victim_start(const victim_job *job);
+/* It has not ended, neither by itself nor by its alarm. */
+bool victim_lives(pid_t pid);
 /* Kills it at once; fails the test if it had ended by itself. */
 void victim_kill(pid_t pid);
 /* Waits for a child whose device has failed. It must have seen the failure, found that the store
