@@ -10,7 +10,7 @@
 #include "fuzz/fuzz.h"
 #include "support/reseal.h"
 
-#define RING 16u
+#define RING 8u
 /* The rest of the file is free. */
 #define FILE_SIZE ((size_t)64 * FX_BLOCK_SIZE)
 

@@ -11,7 +11,7 @@
 #include "feox.h"
 
 #define WORDS (FX_WGL_OPS_MAX / 64)
-#define VISITED_MAX 500000u
+#define VISITED_MAX 8000000u
 #define CAPACITY_FIRST 512u
 
 typedef struct key_state {
