@@ -167,20 +167,23 @@ static feox_status load_value(fx_writing *w) {
  * taken from under its hands for ever. */
 #define ROOM_ROUNDS 400u
 #define ROOM_FRUITLESS 16u
-#define READERS_WAIT_NS 1000000000u
+#define READERS_WAIT_NS 300000000u
 
 /* Where such a write is. */
 typedef struct room {
     bool mine; /* the engine's room lock is held */
     uint32_t rounds, fruitless;
+    uint64_t deadline_ns; /* until when readers are waited for; 0: not yet */
 } room;
 
 /* Until all who read now are done. They never wait for anything themselves, but may have lost the
- * processor; one that a debugger holds is not waited for. */
-static void wait_for_readers(fx_engine *engine) {
+ * processor; one that a debugger holds is not waited for longer than 0.3 s in all. */
+static void wait_for_readers(fx_engine *engine, room *r) {
     uint64_t stamp = fx_epoch_stamp(&engine->epoch);
-    uint64_t deadline = fx_engine_now(engine) + READERS_WAIT_NS;
-    while (fx_epoch_safe(&engine->epoch) <= stamp && fx_engine_now(engine) < deadline) {
+    if (r->deadline_ns == 0) {
+        r->deadline_ns = fx_engine_now(engine) + READERS_WAIT_NS;
+    }
+    while (fx_epoch_safe(&engine->epoch) <= stamp && fx_engine_now(engine) < r->deadline_ns) {
         (void)sched_yield();
     }
 }
@@ -198,7 +201,7 @@ static bool make_room(fx_engine *engine, fx_shard *shard, bool block, room *r) {
     uint64_t waiting;
     uint64_t freed = fx_sweeper_tidy(engine, &waiting);
     if (waiting > 0) {
-        wait_for_readers(engine);
+        wait_for_readers(engine, r);
         freed += fx_sweeper_tidy(engine, &waiting);
     }
     if (engine->persistent && round > 0) {
