@@ -40,8 +40,8 @@ if [ "${4:-}" = --long ]; then
     selection=(-R '^(api|cli|model|stress|fault)/'
         -E '^fault/(environment|full_disk|shutdown)$')
 else
-    short='^(api/(durable|fork|memory_limit|open_close|options|persistence)|cli/import|model/.*'
-    short+='|fault/(async_)?kill)$'
+    short='^(api/(durable|fork|memory_limit|open_close|options|persistence)|cli/import'
+    short+='|model/store_model|fault/(async_)?kill)$'
     selection=(-R "$short")
     export FEOX_KILLS=${FEOX_KILLS:-4}
 fi

@@ -3,8 +3,8 @@
 # "N passed, N failed". --long lets the tests that know FEOX_LONG run for as long as they like.
 #
 #   release   everything, the packages seen from outside, and other environments
-#   debug     everything that runs the library, with the slow assertions
-#   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+#   debug     what runs the library but for the longest campaigns, with the slow assertions
+#   asan      all that runs the library, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs threads, under ThreadSanitizer
 #   clang     the library and the command compile without a warning
 #   fuzz      libFuzzer on each harness of tests/fuzz, some seconds or 20 minutes
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 jobs=${FEOX_JOBS:-$(nproc)}
 started=$SECONDS
-timeout=120 # seconds for one test program
+timeout=240 # seconds for one test program
 fuzz_seconds=7 # for each harness
 
 for argument in "$@"; do
@@ -114,15 +114,23 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 
 # What only reads sources or packages, or decides by itself what runs when, need not run again in
-# every build.
-once='^(tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin)$'
+# every build. Campaigns that live by their number run in release and under one sanitizer; --long
+# runs them in every build.
+once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin'
+many='fault/(hostile|shutdown|environment|memory|memory_loop)|model/(linear|collision)'
+many+='|stress/lifetimes|cli/(commands|kill)|api/million'
+alone='fault/(hostile|memory|memory_loop)|model/collision|api/million' # one thread each
+if [ -n "${FEOX_LONG:-}" ]; then
+    many=$once
+    alone=$once
+fi
 runner=
 step clang build_clang
 step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments
-step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "$once"
-step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "$once"
+step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$many)$"
+step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "^($once)$"
 if runner=$(tsan_runner); then
-    step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads
+    step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads -E "^($alone)$"
 else
     echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
 fi
