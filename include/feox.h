@@ -486,13 +486,14 @@ FEOX_API void feox_statistics_init(feox_statistics *stats);
 /* Fills `stats` (initialised by feox_statistics_init). Cost: microseconds; touches every shard. */
 FEOX_API feox_status feox_stats(feox_store *store, feox_statistics *stats);
 
-/* Makes the file as short as it can be: moves live records and large values to its beginning, and
- * cuts the end off. The file shortens itself, too, when more than half of it has been free for some
- * seconds; this does not wait, and leaves nothing free. Other threads read and write meanwhile, and
- * wait for a few milliseconds at a time; what they write may make the file longer again. A crash
- * loses nothing. Needs a few MiB of free space, in the file or on the device: FEOX_ERR_SPACE, and
- * the file is as short as could be without. FEOX_ERR_READ_ONLY, FEOX_ERR_IO, FEOX_ERR_MEMORY.
- * Nothing to do in a memory-only store. Cost: what is moved is read and written once. */
+/* Makes the file about as short as it can be: moves live records and large values to its beginning,
+ * and cuts the end off. Holes shorter than the last large value may stay. The file shortens itself,
+ * too, when more than half of it has been free for some seconds; this does not wait, and goes
+ * further. Other threads read and write meanwhile, and wait for a few milliseconds at a time; what
+ * they write may make the file longer again. A crash loses nothing. Needs a few MiB of free space,
+ * in the file or on the device: FEOX_ERR_SPACE, and the file is as short as could be without.
+ * FEOX_ERR_READ_ONLY, FEOX_ERR_IO, FEOX_ERR_MEMORY. Nothing to do in a memory-only store. Cost:
+ * what is moved is read and written once. */
 FEOX_API feox_status feox_compact(feox_store *store);
 
 /* One thing that a check or a salvage found. Valid during the call that brings it. */

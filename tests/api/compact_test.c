@@ -121,7 +121,8 @@ static void mixed_sizes(void **state) {
     assert_ok(feox_compact(k->store));
     print_message("%llu bytes live, %llu in the file\n", (unsigned long long)live,
                   (unsigned long long)file_size_now(k));
-    assert_true(file_size_now(k) <= live + live / 8 + 6 * MIB);
+    /* A hole that is too short for the last large value may stay: 3 MiB is the longest here. */
+    assert_true(file_size_now(k) <= live + live / 8 + (6 + 3) * MIB);
     assert_ok(feox_check(k->store, NULL, NULL, NULL));
     do {
         for (uint64_t key = 0; key < KEYS; key++) {
