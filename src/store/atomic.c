@@ -34,31 +34,13 @@ feox_status feox_compare_and_swap_with(feox_store *store, const void *key, size_
                                        const void *expected, size_t expected_len,
                                        const void *desired, size_t desired_len,
                                        const feox_write *write, feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if ((expected == NULL && expected_len > 0) || (desired == NULL && desired_len > 0)) {
-        return fx_report(FEOX_ERR_ARGUMENT);
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
-    if (desired_len > store->engine.value_size_limit) {
-        return fx_report(FEOX_ERR_TOO_LARGE);
-    }
     feox_slice wanted = {expected, expected_len};
     fx_writing w = {.store = store, .decide = decide_swap, .context = &wanted};
-    status = fx_intent_read(write, CHANGE_FLAGS, &w.intent);
-    if (status != FEOX_OK) {
-        return status;
-    }
     w.change.value = desired;
     w.change.value_len = desired_len;
-    return fx_report(fx_write_run(&w, key, key_len, written_out));
+    w.bad_argument = (expected == NULL && expected_len > 0) || (desired == NULL && desired_len > 0);
+    feox_status status = fx_write_begin(&w, key, key_len, write, CHANGE_FLAGS, written_out);
+    return status != FEOX_OK ? status : fx_report(fx_write_run(&w, key, key_len, written_out));
 }
 
 feox_status feox_compare_and_swap(feox_store *store, const void *key, size_t key_len,
@@ -105,19 +87,9 @@ feox_status feox_increment_with(feox_store *store, const void *key, size_t key_l
     if (value_out != NULL) {
         *value_out = 0;
     }
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
     counting c = {.delta = delta};
     fx_writing w = {.store = store, .decide = decide_increment, .context = &c};
-    status = fx_intent_read(write, CHANGE_FLAGS, &w.intent);
+    feox_status status = fx_write_begin(&w, key, key_len, write, CHANGE_FLAGS, written_out);
     if (status != FEOX_OK) {
         return status;
     }

@@ -23,40 +23,19 @@ static feox_status decide_insert(fx_writing *w, fx_record *live, fx_change *chan
     return FEOX_OK;
 }
 
-static feox_status check_value(const feox_store *store, const void *value, size_t value_len) {
-    if (value == NULL && value_len > 0) {
-        return FEOX_ERR_ARGUMENT;
-    }
-    return value_len > store->engine.value_size_limit ? FEOX_ERR_TOO_LARGE : FEOX_OK;
-}
-
 /* `later` as in fx_writing. */
 static feox_status insert(feox_store *store, const void *key, size_t key_len, const void *value,
                           size_t value_len, const feox_write *write, fx_waiting *later,
                           feox_written *written_out) {
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK ||
-        (status = check_value(store, value, value_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
     fx_writing w = {.store = store, .decide = decide_insert, .later = later};
-    status = fx_intent_read(write, INSERT_FLAGS, &w.intent);
-    if (status != FEOX_OK) {
-        return status;
-    }
     w.change.value = value;
     w.change.value_len = value_len;
-    return fx_report(fx_write_run(&w, key, key_len, written_out));
+    feox_status status = fx_write_begin(&w, key, key_len, write, INSERT_FLAGS, written_out);
+    return status != FEOX_OK ? status : fx_report(fx_write_run(&w, key, key_len, written_out));
 }
 
 feox_status feox_insert_with(feox_store *store, const void *key, size_t key_len, const void *value,
                              size_t value_len, const feox_write *write, feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
     return insert(store, key, key_len, value, value_len, write, NULL, written_out);
 }
 
@@ -111,18 +90,8 @@ feox_status feox_insert_many(feox_store *store, const feox_pair *pairs, size_t c
 
 feox_status feox_delete_with(feox_store *store, const void *key, size_t key_len,
                              const feox_write *write, feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
     fx_writing w = {.store = store};
-    status = fx_intent_read(write, DELETE_FLAGS, &w.intent);
+    feox_status status = fx_write_begin(&w, key, key_len, write, DELETE_FLAGS, written_out);
     if (status != FEOX_OK) {
         return status;
     }

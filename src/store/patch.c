@@ -1,8 +1,6 @@
 /* patch: JSON calls. The work on the text is done outside the lock on a copy, and written if the
  * version is still the one that was read; otherwise everything is done again on the new text.
  */
-#include <string.h>
-
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/fetch.h"
@@ -90,25 +88,12 @@ static feox_status edit_once(feox_store *store, const void *key, size_t key_len,
 static feox_status edit_json(feox_store *store, const void *key, size_t key_len, json_edit edit,
                              const char *patch, size_t patch_len, const feox_write *write,
                              feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if (patch == NULL && patch_len > 0) {
-        return fx_report(FEOX_ERR_ARGUMENT);
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
-    fx_intent intent;
-    status = fx_intent_read(write, PATCH_FLAGS, &intent);
+    fx_writing w = {.store = store, .bad_argument = patch == NULL && patch_len > 0};
+    feox_status status = fx_write_begin(&w, key, key_len, write, PATCH_FLAGS, written_out);
     bool again = status == FEOX_OK;
     while (again) {
         status =
-            edit_once(store, key, key_len, edit, patch, patch_len, &intent, written_out, &again);
+            edit_once(store, key, key_len, edit, patch, patch_len, &w.intent, written_out, &again);
     }
     return status;
 }

@@ -2,8 +2,6 @@
  * write. */
 #include "store/ttl.h"
 
-#include <string.h>
-
 #include "base/error.h"
 #include "engine/fetch.h"
 #include "store/write.h"
@@ -53,18 +51,8 @@ static feox_status decide_expire(fx_writing *w, fx_record *live, fx_change *chan
 
 feox_status feox_expire_with(feox_store *store, const void *key, size_t key_len, uint64_t ttl_ms,
                              const feox_write *write, feox_written *written_out) {
-    if (written_out != NULL) {
-        memset(written_out, 0, sizeof *written_out);
-    }
-    feox_status status = fx_store_enter_write(store);
-    if (status != FEOX_OK) {
-        return status;
-    }
-    if ((status = fx_store_check_key(key, key_len)) != FEOX_OK) {
-        return fx_report(status);
-    }
     fx_writing w = {.store = store, .decide = decide_expire, .context = &ttl_ms};
-    status = fx_intent_read(write, TTL_FLAGS, &w.intent);
+    feox_status status = fx_write_begin(&w, key, key_len, write, TTL_FLAGS, written_out);
     if (status != FEOX_OK) {
         return status;
     }

@@ -66,6 +66,36 @@ bool fx_write_same_value(fx_writing *w, const fx_record *live, fx_change *change
     return true;
 }
 
+static feox_status check_arguments(const fx_writing *w, const void *key, size_t key_len) {
+    const fx_change *c = &w->change;
+    if (w->bad_argument) {
+        return FEOX_ERR_ARGUMENT;
+    }
+    feox_status status = fx_store_check_key(key, key_len);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (c->value == NULL && c->value_len > 0) {
+        return FEOX_ERR_ARGUMENT;
+    }
+    return c->value_len > w->store->engine.value_size_limit ? FEOX_ERR_TOO_LARGE : FEOX_OK;
+}
+
+feox_status fx_write_begin(fx_writing *w, const void *key, size_t key_len, const feox_write *write,
+                           uint32_t allowed, feox_written *written_out) {
+    if (written_out != NULL) {
+        *written_out = (feox_written){0};
+    }
+    feox_status status = fx_store_enter_write(w->store);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if ((status = check_arguments(w, key, key_len)) != FEOX_OK) {
+        return fx_report(status);
+    }
+    return fx_intent_read(write, allowed, &w->intent);
+}
+
 /* The conditions of feox_write. */
 static feox_status check_intent(const fx_intent *intent, const fx_record *live,
                                 uint64_t live_version) {

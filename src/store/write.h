@@ -23,11 +23,12 @@ typedef feox_status (*fx_decide)(fx_writing *w, fx_record *live, fx_change *chan
 struct fx_writing {
     feox_store *store;
     fx_intent intent;
-    fx_change change;     /* the caller: value and value_len, if known before; the rest: here */
-    fx_decide decide;     /* NULL: the key is deleted */
+    fx_change change; /* the caller: value and value_len, if known before; the rest: here */
+    fx_decide decide; /* NULL: the key is deleted */
     void *context;
-    bool durable; /* nobody may see it before it is on stable storage ... */
-    bool kept;    /* ... and nobody waits for it */
+    bool bad_argument; /* one that only this call has; for fx_write_begin */
+    bool durable;      /* nobody may see it before it is on stable storage ... */
+    bool kept;         /* ... and nobody waits for it */
     uint64_t now_ns;
     uint64_t live_version; /* of the live record, for `decide`; 0: none */
     bool created;
@@ -40,9 +41,13 @@ struct fx_writing {
     uint8_t scratch[FX_INLINE_VALUE_MAX];
 };
 
+/* What every call that writes one key begins with: zeroes written_out (may be NULL) and checks, in
+ * this order, the store, bad_argument, the key, the value in `change` and `write`, which may have
+ * the flags `allowed` and becomes w->intent. Every failure is described. */
+feox_status fx_write_begin(fx_writing *w, const void *key, size_t key_len, const feox_write *write,
+                           uint32_t allowed, feox_written *written_out);
 /* Runs one write; fills written_out (may be NULL). Every status of the public calls. */
-feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
-                         feox_written *written_out);
+feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len, feox_written *written_out);
 
 /* Waits until nothing of the key is in flight. */
 feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len);
