@@ -51,7 +51,9 @@ static feox_status decide_expire(fx_writing *w, fx_record *live, fx_change *chan
 
 feox_status feox_expire_with(feox_store *store, const void *key, size_t key_len, uint64_t ttl_ms,
                              const feox_write *write, feox_written *written_out) {
-    fx_writing w = {.store = store, .decide = decide_expire, .context = &ttl_ms};
+    uint8_t scratch[FX_INLINE_VALUE_MAX];
+    fx_writing w = {
+        .store = store, .decide = decide_expire, .context = &ttl_ms, .scratch = scratch};
     feox_status status = fx_write_begin(&w, key, key_len, write, TTL_FLAGS, written_out);
     if (status != FEOX_OK) {
         return status;

@@ -37,8 +37,8 @@ struct fx_writing {
     /* A value that was on disk, read back for `decide`; see fx_write_value. */
     fx_block *loaded;
     uint64_t loaded_version;
-    fx_block *block; /* the new value, if it is not inline: what `change` offers to the commit */
-    uint8_t scratch[FX_INLINE_VALUE_MAX];
+    fx_block *block;  /* the new value, if it is not inline: what `change` offers to the commit */
+    uint8_t *scratch; /* FX_INLINE_VALUE_MAX bytes, for fx_write_same_value alone */
 };
 
 /* What every call that writes one key begins with: zeroes written_out (may be NULL) and checks, in
