@@ -69,12 +69,13 @@ build_clang() {
         -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang && ninja -C build/clang -j "$jobs"
 }
 
-# suite NAME CTEST-ARGUMENTS...: the verdict comes from the report, at the end.
+# suite NAME CTEST-ARGUMENTS...: the verdict comes from the report, at the end. One more than there
+# are processors: some tests mostly wait.
 suite() {
     local name=$1 begin=$SECONDS
     shift
     # shellcheck disable=SC2086
-    $runner ctest --test-dir "build/$name" -j "$jobs" --output-junit "$logs/$name.xml" \
+    $runner ctest --test-dir "build/$name" -j $((jobs + 1)) --output-junit "$logs/$name.xml" \
         --test-output-size-passed 1000000 --test-output-size-failed 1000000 "$@" \
         >"$logs/$name-tests.log" 2>&1
     if [ ! -s "$logs/$name.xml" ]; then
