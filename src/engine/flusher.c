@@ -188,6 +188,10 @@ bool fx_flusher_made(const fx_flusher *flusher) {
     return flusher->made;
 }
 
+void fx_flusher_tell(const fx_flusher *flusher) {
+    (void)fx_volume_status(flusher);
+}
+
 uint64_t fx_flusher_time(const fx_flusher *flusher) {
     return flusher->time_ns;
 }

@@ -39,8 +39,8 @@ feox_status fx_store_enter_write(const feox_store *store) {
     if (status == FEOX_OK && store->engine.persistent) {
         status = fx_flusher_status(store->engine.flusher);
         if (FX_UNLIKELY(status != FEOX_OK)) {
-            status = fx_error_set(FEOX_ERR_READ_ONLY, 0,
-                                  "the store is read-only since its device failed");
+            fx_flusher_tell(store->engine.flusher); /* the same cause as the first time */
+            status = FEOX_ERR_READ_ONLY;
         }
     }
     return status;
