@@ -267,3 +267,11 @@ void fx_mount_fill(const fx_mount *m, const char *name, uint64_t leave) {
         (void)close(fd);
     }
 }
+
+void fx_mount_settle(const fx_mount *m) {
+    int fd = open(m->point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)syncfs(fd);
+        (void)close(fd);
+    }
+}

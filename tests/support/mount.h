@@ -43,4 +43,7 @@ uint64_t fx_mount_room(const fx_mount *mount);
  * end), so that with leave 0 the next block is refused. */
 void fx_mount_fill(const fx_mount *mount, const char *name, uint64_t leave);
 
+/* Waits until the room of removed files is back: btrfs and XFS free it later. */
+void fx_mount_settle(const fx_mount *mount);
+
 #endif
