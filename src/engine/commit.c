@@ -207,6 +207,13 @@ static uint64_t must_settle_first(const fx_shard *shard, const fx_record *old, u
     return dirty ? fx_flusher_open_group(shard->engine->flusher) : 0;
 }
 
+/* The file has room for it; see fx_flusher_admit_locked. */
+static bool admit(fx_shard *shard, size_t key_len, uint64_t value_len, bool deletes) {
+    fx_demand demand = fx_flusher_demand(key_len, value_len, deletes);
+    return !shard->engine->persistent ||
+           fx_flusher_admit_locked(shard->engine->flusher, &shard->wbuf, &demand);
+}
+
 /* Everything that put needs, and the new record if there must be one. */
 static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_change *change,
                                uint32_t meta, bool in_place, fx_record **fresh_out) {
@@ -225,8 +232,7 @@ static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_c
         return FEOX_ERR_MEMORY;
     }
     /* Behind the rest: what a write that is refused took of the room would be lost to others. */
-    if (engine->persistent && !fx_flusher_admit_locked(engine->flusher, &shard->wbuf,
-                                                       change->key_len, change->value_len)) {
+    if (!admit(shard, change->key_len, change->value_len, false)) {
         return FEOX_END;
     }
     if (!in_place) {
@@ -387,7 +393,7 @@ static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_
         (shard->engine->persistent && !fx_wbuf_reserve(&shard->wbuf, fx_record_key_len(old), 0))) {
         return FEOX_ERR_MEMORY;
     }
-    return FEOX_OK;
+    return admit(shard, fx_record_key_len(old), 0, true) ? FEOX_OK : FEOX_END;
 }
 
 feox_status fx_commit_delete_locked(fx_shard *shard, fx_record *old, uint64_t hash,
@@ -484,7 +490,7 @@ bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version) {
     return false;
 }
 
-feox_status fx_commit_relieve(fx_shard *shard) {
+feox_status fx_commit_relieve(fx_shard *shard, size_t key_len, uint64_t value_len, bool deletes) {
     fx_engine *engine = shard->engine;
     feox_status status = FEOX_OK;
     if (engine->ordered && fx_load_relaxed(&shard->pending_count) > FX_PENDING_MAX / 2) {
@@ -494,14 +500,13 @@ feox_status fx_commit_relieve(fx_shard *shard) {
         fx_spinlock_lock(&shard->lock);
         bool full = fx_wbuf_full(&shard->wbuf) ||
                     shard->pending_count + shard->hidden_count >= FX_PENDING_MAX;
-        uint64_t wanted = shard->wbuf.wanted;
-        shard->wbuf.wanted = 0;
         fx_spinlock_unlock(&shard->lock);
-        if (wanted > 0) {
-            status = fx_flusher_make_room(engine->flusher, wanted, fx_engine_now(engine));
-        } else if (full) {
+        if (full) {
             status = fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher),
                                      fx_engine_now(engine));
+        } else {
+            const fx_demand demand = fx_flusher_demand(key_len, value_len, deletes);
+            status = fx_flusher_make_room(engine->flusher, &demand, fx_engine_now(engine));
         }
     }
     return status;

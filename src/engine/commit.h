@@ -67,8 +67,10 @@ bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group);
 /* Takes a hidden write back, not a kept one, whose group could not be written. False: it is
  * durable, or may yet be. */
 bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version);
-/* Makes room: merges pending changes, flushes a full write buffer, evicts. No lock held. */
-feox_status fx_commit_relieve(fx_shard *shard);
+/* Makes room for a commit of such a size: merges pending changes, flushes a full write buffer,
+ * finds space in the file. No lock held. FEOX_ERR_SPACE; FEOX_ERR_MEMORY; or what a flush returns.
+ */
+feox_status fx_commit_relieve(fx_shard *shard, size_t key_len, uint64_t value_len, bool deletes);
 
 /* Replaces the value in memory of a clean record by its place on disk (eviction), or a missing one
  * by `block` (read back). Same version. False: not possible now. */

@@ -265,55 +265,103 @@ feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeou
 #define DRAW_CHUNK (64u << 10)
 #define DRAW_PLENTY ((uint64_t)FX_SHARDS_MAX * DRAW_CHUNK)
 
-static uint64_t room_left(const fx_flusher *flusher) {
-    uint64_t room = fx_load_relaxed(&flusher->room);
-    uint64_t drawn = fx_load_relaxed(&flusher->drawn);
-    return room > drawn ? room - drawn : 0;
+fx_demand fx_flusher_demand(size_t key_len, uint64_t value_len, bool deletes) {
+    fx_demand demand = {.deletes = deletes};
+    if (deletes) {
+        demand.bytes = fx_format_record_size(FX_ENTRY_TOMBSTONE, key_len, 0, false);
+        return demand;
+    }
+    demand.bytes = fx_format_record_size(FX_ENTRY_LARGE, key_len, 0, true);
+    if (value_len >= FX_LARGE_VALUE_MIN) {
+        demand.run = fx_blocks_of(value_len);
+        demand.bytes += demand.run * FX_BLOCK_SIZE;
+    } else {
+        demand.bytes += fx_round_up(value_len, FX_RECORD_ALIGN);
+    }
+    return demand;
 }
 
-bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
-                             uint64_t value_len) {
-    uint64_t cost = fx_format_record_size(FX_ENTRY_LARGE, key_len, 0, true);
-    cost += value_len >= FX_LARGE_VALUE_MIN ? fx_blocks_of(value_len) * FX_BLOCK_SIZE
-                                            : fx_round_up(value_len, FX_RECORD_ALIGN);
-    if (FX_LIKELY(wbuf->admitted >= cost)) {
-        wbuf->admitted -= cost;
+/* Takes `amount` of what is left; several shards may do so at once, and none gets what another one
+ * has. */
+static bool draw(uint64_t *drawn, uint64_t amount, uint64_t room) {
+    uint64_t before = fx_add_relaxed(drawn, amount);
+    if (before <= room && amount <= room - before) {
         return true;
     }
-    uint64_t left = room_left(flusher);
-    uint64_t draw = left > DRAW_PLENTY ? cost + DRAW_CHUNK : cost;
-    /* Two shards may both see the last bytes; a sixteenth of the room is kept for such. */
-    if (draw > left) {
-        wbuf->wanted = cost > wbuf->wanted ? cost : wbuf->wanted;
+    (void)fx_sub_relaxed(drawn, amount);
+    return false;
+}
+
+static uint64_t room_for(const fx_flusher *flusher, const fx_demand *demand) {
+    return fx_load_relaxed(demand->deletes ? &flusher->room_deletes : &flusher->room);
+}
+
+/* What fx_flusher_admit_locked would say. */
+static bool fits(const fx_flusher *flusher, const fx_demand *demand) {
+    return fx_load_relaxed(&flusher->drawn) + demand->bytes <= room_for(flusher, demand) &&
+           (demand->run == 0 ||
+            fx_load_relaxed(&flusher->drawn_run) + demand->run <= fx_load_relaxed(&flusher->run));
+}
+
+bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, const fx_demand *demand) {
+    bool takes_run = demand->run > 0;
+    if (takes_run && !draw(&flusher->drawn_run, demand->run, fx_load_relaxed(&flusher->run))) {
         return false;
     }
-    fx_add_relaxed(&flusher->drawn, draw);
-    wbuf->admitted += draw - cost;
-    return true;
+    if (FX_LIKELY(wbuf->admitted >= demand->bytes)) {
+        wbuf->admitted -= demand->bytes;
+        return true;
+    }
+    uint64_t room = room_for(flusher, demand);
+    uint64_t chunk = room > fx_load_relaxed(&flusher->drawn) + DRAW_PLENTY ? DRAW_CHUNK : 0;
+    if (draw(&flusher->drawn, demand->bytes + chunk, room)) {
+        wbuf->admitted += chunk;
+        return true;
+    }
+    if (takes_run) {
+        (void)fx_sub_relaxed(&flusher->drawn_run, demand->run);
+    }
+    return false;
 }
 
-static uint64_t ensured_blocks(uint64_t bytes) {
-    return fx_blocks_of(bytes + bytes / 8);
+static uint64_t ensured_blocks(const fx_demand *demand) {
+    return fx_blocks_of(demand->bytes + demand->bytes / 8);
 }
 
-/* Free blocks for so many bytes, and for a large value in one run. */
-static feox_status ensure(fx_flusher *flusher, uint64_t bytes) {
+static feox_status keep_spare(fx_flusher *flusher) {
+    return fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
+}
+
+/* Makes sure that the demand fits an empty group, from what is free or can be had by growing. */
+static feox_status ensure(fx_flusher *flusher, const fx_demand *demand) {
     uint64_t keep = fx_volume_reserve(flusher) + 64;
-    uint64_t blocks = ensured_blocks(bytes);
+    keep += demand->deletes ? 0 : FX_TOMBSTONE_BLOCKS;
+    uint64_t blocks = ensured_blocks(demand);
     fx_extent probe;
-    feox_status status = fx_space_allocate(&flusher->space, blocks, keep, &probe);
+    feox_status status = demand->deletes ? FEOX_OK : keep_spare(flusher);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    status = fx_space_allocate(&flusher->space, blocks, keep, &probe);
     if (status == FEOX_OK) {
         fx_space_undo(&flusher->space, probe);
     }
     return status;
 }
 
-static feox_status make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns) {
-    feox_status status = fx_group_flush(flusher, now_ns);
+static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns) {
+    feox_status status = keep_spare(flusher);
+    if (status == FEOX_OK) { /* after a checkpoint that may be all that is missing */
+        fx_volume_publish(flusher);
+        if (fits(flusher, demand)) {
+            return status;
+        }
+    }
+    status = fx_group_flush(flusher, now_ns);
     if (status != FEOX_OK) {
         return status;
     }
-    status = ensure(flusher, bytes);
+    status = ensure(flusher, demand);
     for (uint64_t before = 0; status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher);) {
         uint64_t free_blocks = flusher->space.extents.free_blocks;
         if (free_blocks <= before) {
@@ -324,22 +372,25 @@ static feox_status make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_n
             break;
         }
         fx_space_reclaim(&flusher->space, true);
-        status = ensure(flusher, bytes);
+        status = ensure(flusher, demand);
     }
     if (status == FEOX_ERR_SPACE &&
-        fx_cleaner_make_run(flusher, ensured_blocks(bytes)) == FEOX_OK) {
-        status = ensure(flusher, bytes);
+        fx_cleaner_make_run(flusher, ensured_blocks(demand)) == FEOX_OK) {
+        status = ensure(flusher, demand);
     }
     feox_status sticky = fx_volume_note_growth(flusher);
     fx_volume_publish(flusher);
     return sticky != FEOX_OK ? sticky : status;
 }
 
-feox_status fx_flusher_make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns) {
+feox_status fx_flusher_make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns) {
     feox_status status = FEOX_OK;
+    if (fits(flusher, demand)) {
+        return status;
+    }
     fx_flusher_enter(flusher);
-    if (room_left(flusher) < bytes) { /* else somebody else just made some */
-        status = make_room(flusher, bytes, now_ns);
+    if (!fits(flusher, demand)) { /* else somebody else just made some */
+        status = make_room(flusher, demand, now_ns);
     }
     fx_flusher_leave(flusher);
     return status;

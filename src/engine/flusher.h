@@ -10,7 +10,7 @@ typedef struct fx_flusher_options {
     bool read_only;
     uint64_t file_size_initial, file_size_limit;
     uint64_t ring_blocks; /* of a new file's journal; 0: the usual number */
-    bool rescue; /* with read_only: load whatever is sound, as feox_salvage wants it */
+    bool rescue;          /* with read_only: load whatever is sound, as feox_salvage wants it */
     struct fx_check_sink *sink; /* hears what opening finds damaged; may be NULL */
 } fx_flusher_options;
 
@@ -24,15 +24,22 @@ feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_opt
 feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns);
 /* The group that commits belong to now; under any shard's lock it cannot change. */
 uint64_t fx_flusher_open_group(const fx_flusher *flusher);
-/* Whether the file has room for one more put of this size in the open group; takes it. Shard
- * locked. False: wbuf->wanted says how much; unlock, fx_flusher_make_room, try again. So a full
- * file is told to the write that does not fit, and what was accepted can be written. Deletes are
- * not asked. */
-bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, size_t key_len,
-                             uint64_t value_len);
-/* Makes room for `bytes` by flushing, growing the file, giving dead space back. No lock held.
- * FEOX_ERR_SPACE, or what a flush returns. */
-feox_status fx_flusher_make_room(fx_flusher *flusher, uint64_t bytes, uint64_t now_ns);
+/* What one commit asks of the file. */
+typedef struct fx_demand {
+    uint64_t bytes;
+    uint64_t run; /* blocks that must lie in one run: of a large value; else 0 */
+    bool deletes; /* may have of what is kept for tombstones */
+} fx_demand;
+
+/* The most that the put, or the delete, of such a key takes. */
+fx_demand fx_flusher_demand(size_t key_len, uint64_t value_len, bool deletes);
+/* Whether the file has room for one more commit in the open group; takes it. Shard locked. False:
+ * unlock, fx_flusher_make_room, try again. So a full file is told to the write that does not fit,
+ * and what was accepted can be written. */
+bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, const fx_demand *demand);
+/* Makes room by flushing, growing the file, giving dead space back; nothing if there is some. No
+ * lock held. FEOX_ERR_SPACE, or what a flush returns. */
+feox_status fx_flusher_make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns);
 /* Returns FEOX_OK when `group` is durable; leads a flush if nobody does. No lock held. */
 feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
 /* The last group that is durable, with all before it. FEOX_OK; what made the store read-only; or

@@ -49,12 +49,17 @@ typedef struct plan {
     uint32_t count;
     uint32_t capacity;
     bool inlined;
-    bool has_puts;
+    bool bare; /* what is kept for moving records may be used, too: they were accepted */
     uint64_t entry_blocks;
     uint64_t ring_block;
     uint64_t put_count;
     uint64_t *dead_next;
     uint64_t drawn; /* room that was taken for the group */
+    uint64_t drawn_run;
+    fx_extent *larges;    /* places of its large values, in order */
+    uint32_t large_total; /* so many there will be ... */
+    uint32_t large_count; /* ... have a place ... */
+    uint32_t large_next;  /* ... and have a segment */
 } plan;
 
 /* The next entry that has bytes, from `at` on; NULL: no more. Leaves `at` on it. */
@@ -73,12 +78,20 @@ static fx_wbuf_entry *next_entry(fx_engine *engine, cursor *at, fx_wbuf_half **h
 
 /* ---- Cutting ---- */
 
+static void take_off(uint64_t *room, uint64_t drawn) {
+    uint64_t before = fx_load_relaxed(room);
+    fx_store_relaxed(room, before > drawn ? before - drawn : 0);
+}
+
 /* The next group starts with what this one left of the room. All shards are locked. */
 static void cut_room_locked(fx_flusher *flusher, plan *p) {
-    uint64_t room = fx_load_relaxed(&flusher->room);
     p->drawn = fx_load_relaxed(&flusher->drawn);
-    fx_store_relaxed(&flusher->room, room > p->drawn ? room - p->drawn : 0);
+    p->drawn_run = fx_load_relaxed(&flusher->drawn_run);
+    take_off(&flusher->room, p->drawn);
+    take_off(&flusher->room_deletes, p->drawn);
+    take_off(&flusher->run, p->drawn_run);
     fx_store_relaxed(&flusher->drawn, (uint64_t)0);
+    fx_store_relaxed(&flusher->drawn_run, (uint64_t)0);
 }
 
 /* Nothing was committed: what shards have taken of the room they give back. Shards locked. */
@@ -87,6 +100,7 @@ static void return_room_locked(fx_flusher *flusher) {
         flusher->engine->shards[i].wbuf.admitted = 0;
     }
     fx_store_relaxed(&flusher->drawn, (uint64_t)0);
+    fx_store_relaxed(&flusher->drawn_run, (uint64_t)0);
 }
 
 /* False: there is nothing to write. */
@@ -133,6 +147,11 @@ static bool uncut(fx_flusher *flusher) {
 /* ---- Planning ---- */
 
 static void plan_undo(fx_flusher *flusher, plan *p) {
+    for (; p->large_next < p->large_count; p->large_next++) {
+        fx_space_undo(&flusher->space, p->larges[p->large_next]);
+    }
+    p->large_count = 0;
+    p->large_next = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         fx_disk_segment *segment = p->segments[i].segment;
         for (uint32_t j = 0; j < segment->large_count; j++) {
@@ -151,8 +170,10 @@ static void plan_undo(fx_flusher *flusher, plan *p) {
 static void plan_free(plan *p) {
     fx_mem_free(p->segments);
     fx_mem_free(p->dead_next);
+    fx_mem_free(p->larges);
     p->segments = NULL;
     p->dead_next = NULL;
+    p->larges = NULL;
 }
 
 static bool plan_room(plan *p) {
@@ -192,8 +213,35 @@ static void measure(fx_engine *engine, cursor at, uint32_t size_max, measured *o
     out->end = at;
 }
 
+/* Places for the large values. They come first: all of them together were admitted to the longest
+ * free run, which segments would cut up; those can be short. */
+static feox_status plan_larges(fx_flusher *flusher, plan *p, uint64_t keep) {
+    fx_wbuf_half *half;
+    const fx_wbuf_entry *entry;
+    if (p->larges == NULL && p->large_total > 0) {
+        p->larges = fx_mem_alloc(p->large_total * sizeof *p->larges);
+        if (p->larges == NULL) {
+            return FEOX_ERR_MEMORY;
+        }
+    }
+    for (cursor at = {0, 0}; p->large_count < p->large_total &&
+                             (entry = next_entry(flusher->engine, &at, &half)) != NULL;
+         at.entry++) {
+        if (entry->kind == FX_ENTRY_LARGE) {
+            feox_status status =
+                fx_space_allocate(&flusher->space, fx_blocks_of(entry->block->size), keep,
+                                  &p->larges[p->large_count]);
+            if (status != FEOX_OK) {
+                return status;
+            }
+            p->large_count++;
+        }
+    }
+    return FEOX_OK;
+}
+
 /* Live bits and extents of large values for a segment whose place is known. */
-static feox_status plan_records(fx_flusher *flusher, plan *p, planned *item, uint64_t keep) {
+static void plan_records(fx_flusher *flusher, plan *p, planned *item) {
     fx_disk_segment *segment = item->segment;
     cursor at = item->first;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
@@ -205,17 +253,11 @@ static feox_status plan_records(fx_flusher *flusher, plan *p, planned *item, uin
             p->put_count++;
         }
         if (entry->kind == FX_ENTRY_LARGE) {
-            fx_extent extent;
-            uint64_t blocks = fx_blocks_of(entry->block->size);
-            feox_status status = fx_space_allocate(&flusher->space, blocks, keep, &extent);
-            if (status != FEOX_OK) {
-                return status;
-            }
-            fx_segment_add_large(segment, offset, extent.block, (uint32_t)blocks);
+            fx_extent extent = p->larges[p->large_next++];
+            fx_segment_add_large(segment, offset, extent.block, (uint32_t)extent.count);
         }
         offset += entry->size;
     }
-    return FEOX_OK;
 }
 
 /* A place for the entries from `at` on, as many as a segment holds, or fewer where the free runs
@@ -262,10 +304,11 @@ static feox_status plan_packed(fx_flusher *flusher, plan *p, cursor *at, uint64_
     planned *item = &p->segments[p->count++];
     *item = (planned){.segment = segment, .first = *at};
     *at = m.end;
-    return plan_records(flusher, p, item, keep);
+    plan_records(flusher, p, item);
+    return FEOX_OK;
 }
 
-static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, uint64_t keep) {
+static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m) {
     p->inlined = true;
     p->entry_blocks = fx_journal_blocks(1, m->length);
     if (!fx_journal_place(&flusher->journal, p->entry_blocks, &p->ring_block)) {
@@ -280,24 +323,25 @@ static feox_status plan_inline(fx_flusher *flusher, plan *p, const measured *m, 
         return FEOX_ERR_MEMORY;
     }
     p->segments[p->count++] = (planned){.segment = segment};
-    return plan_records(flusher, p, &p->segments[0], keep);
+    plan_records(flusher, p, &p->segments[0]);
+    return FEOX_OK;
 }
 
 static feox_status plan_segments(fx_flusher *flusher, plan *p) {
     cursor at = {0, 0};
     measured m;
     fx_wbuf_half *half;
-    uint64_t keep = p->has_puts ? fx_volume_reserve(flusher) : 0;
-    feox_status spare = fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
-    if (spare != FEOX_OK && p->has_puts) { /* what is deleted goes on */
-        return spare;
+    uint64_t keep = p->bare ? fx_volume_checkpoint_blocks(flusher) : fx_volume_reserve(flusher);
+    feox_status status = plan_larges(flusher, p, keep);
+    if (status != FEOX_OK) {
+        return status;
     }
     measure(flusher->engine, at, FX_INLINE_GROUP_MAX, &m);
     if (m.records > 0 && next_entry(flusher->engine, &m.end, &half) == NULL) {
-        return plan_inline(flusher, p, &m, keep);
+        return plan_inline(flusher, p, &m);
     }
     while (next_entry(flusher->engine, &at, &half) != NULL) {
-        feox_status status = plan_packed(flusher, p, &at, keep);
+        status = plan_packed(flusher, p, &at, keep);
         if (status != FEOX_OK) {
             return status;
         }
@@ -313,12 +357,10 @@ static feox_status plan_segments(fx_flusher *flusher, plan *p) {
 static feox_status make_plan(fx_flusher *flusher, plan *p) {
     fx_wbuf_half *half;
     const fx_wbuf_entry *entry;
+    p->large_total = 0;
     for (cursor at = {0, 0}; (entry = next_entry(flusher->engine, &at, &half)) != NULL;
          at.entry++) {
-        if (entry->kind != FX_ENTRY_TOMBSTONE) {
-            p->has_puts = true;
-            break;
-        }
+        p->large_total += entry->kind == FX_ENTRY_LARGE ? 1u : 0u;
     }
     feox_status status = plan_segments(flusher, p);
     if (status == FEOX_OK && !fx_segments_reserve(&flusher->segments, p->count)) {
@@ -337,20 +379,22 @@ static feox_status make_plan(fx_flusher *flusher, plan *p) {
 }
 
 /* A plan that found no space: once more after what is dead is given back, and then with runs that
- * are long enough for the large values. */
+ * are long enough for the longest record or value, for two of them, and so on. */
 static feox_status plan_again(fx_flusher *flusher, plan *p) {
-    feox_status status = FEOX_ERR_SPACE;
+    p->bare = true;
     if (fx_compactor_can_free(flusher) && fx_compactor_checkpoint(flusher, true) == FEOX_OK) {
         fx_space_reclaim(&flusher->space, true);
-        status = make_plan(flusher, p);
     }
+    feox_status status = make_plan(flusher, p);
     uint64_t largest = 0;
     uint64_t sum = 0;
     fx_wbuf_half *half;
     const fx_wbuf_entry *entry;
     for (cursor at = {0, 0}; (entry = next_entry(flusher->engine, &at, &half)) != NULL;
          at.entry++) {
-        uint64_t blocks = entry->block != NULL ? fx_blocks_of(entry->block->size) : 0;
+        uint64_t blocks =
+            fx_blocks_of(entry->block != NULL ? entry->block->size
+                                              : FX_SEGMENT_HEADER_SIZE + (uint64_t)entry->size);
         largest = blocks > largest ? blocks : largest;
         sum += blocks;
     }
@@ -591,6 +635,7 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
         plan_free(&p);
         (void)uncut(flusher);
         fx_add_relaxed(&flusher->drawn, p.drawn);
+        fx_add_relaxed(&flusher->drawn_run, p.drawn_run);
         fx_volume_publish(flusher);
         feox_status sticky = fx_volume_note_growth(flusher);
         return sticky != FEOX_OK ? sticky : status;
@@ -598,6 +643,9 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
     status = write_group(flusher, &p, flusher->time_ns);
     if (status == FEOX_OK) {
         status = finish(flusher, &p);
+        /* Without it the next put is refused, or finds room for it. */
+        (void)fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
+        (void)fx_volume_note_growth(flusher);
     } else { /* the half in flight stays: its records are in memory, and will be nowhere else */
         for (uint32_t i = 0; i < p.count; i++) {
             fx_segment_destroy(p.segments[i].segment);

@@ -7,9 +7,11 @@
 
 #define SWEEP_BATCH 16u
 
-/* Up to SWEEP_BATCH keys; FEOX_OK: there may be more, FEOX_NOT_FOUND: no more. */
-static feox_status sweep_some(fx_shard *shard, uint64_t now_ns) {
+/* Up to SWEEP_BATCH keys; FEOX_OK: there may be more, FEOX_NOT_FOUND: no more. The length of the
+ * key that did not go through. */
+static feox_status sweep_some(fx_shard *shard, uint64_t now_ns, size_t *key_len_out) {
     feox_status status = FEOX_OK;
+    *key_len_out = 0;
     fx_spinlock_lock(&shard->lock);
     for (uint32_t i = 0; i < SWEEP_BATCH && status == FEOX_OK; i++) {
         fx_record *record = fx_deadline_pop_expired(shard, now_ns);
@@ -24,6 +26,7 @@ static feox_status sweep_some(fx_shard *shard, uint64_t now_ns) {
         fx_committed ignored;
         status = fx_commit_delete_locked(shard, record, hash, 0, true, now_ns, &ignored);
         if (status != FEOX_OK) {
+            *key_len_out = fx_record_key_len(record);
             fx_deadline_push(shard, record, version, expiry); /* room: it was just popped */
         }
     }
@@ -36,9 +39,10 @@ void fx_sweeper_step(fx_engine *engine, uint64_t now_ns) {
         fx_shard *shard = &engine->shards[i];
         feox_status status = FEOX_OK;
         while (status == FEOX_OK) {
-            status = sweep_some(shard, now_ns);
+            size_t key_len;
+            status = sweep_some(shard, now_ns, &key_len);
             if (status == FEOX_END) {
-                status = fx_commit_relieve(shard);
+                status = fx_commit_relieve(shard, key_len, 0, true);
             }
         }
         /* FEOX_NOT_FOUND: done. A failure: the keys stay, expired, for the next pass. */

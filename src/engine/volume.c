@@ -49,9 +49,9 @@ uint64_t fx_volume_live_bytes(const fx_flusher *flusher) {
            (s->large_blocks - s->dead_large_blocks) * FX_BLOCK_SIZE;
 }
 
-uint64_t fx_volume_room(const fx_flusher *flusher) {
+/* Bytes that may be filled without the file growing, if `keep` blocks stay free. */
+static uint64_t room_beside(const fx_flusher *flusher, uint64_t keep) {
     uint64_t free_blocks = flusher->space.extents.free_blocks;
-    uint64_t keep = fx_volume_reserve(flusher);
     uint64_t room = free_blocks > keep ? (free_blocks - keep) * FX_BLOCK_SIZE : 0;
     return room - room / 16; /* ends of segments, and runs too short for one */
 }
@@ -65,8 +65,16 @@ static void charge(fx_flusher *flusher, uint64_t extents_memory) {
     flusher->charged = now;
 }
 
+static void publish_room(fx_flusher *flusher, uint64_t run) {
+    uint64_t keep = fx_volume_reserve(flusher);
+    /* A table that outgrew its spare extents might find no room: no more puts until it has. */
+    bool spare = flusher->space.spare[0].count >= fx_volume_table_blocks(flusher);
+    fx_store_relaxed(&flusher->room, spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS) : 0);
+    fx_store_relaxed(&flusher->room_deletes, room_beside(flusher, keep));
+    fx_store_relaxed(&flusher->run, run);
+}
+
 void fx_volume_publish(fx_flusher *flusher) {
-    fx_store_relaxed(&flusher->room, fx_volume_room(flusher));
     fx_volume_figures *figures = &flusher->figures;
     uint64_t live = fx_volume_live_bytes(flusher);
     uint64_t free_blocks = flusher->space.extents.free_blocks + flusher->space.waiting_blocks;
@@ -77,6 +85,7 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->sync_method, (uint64_t)flusher->probe.best);
     fx_extents_stats free_space;
     fx_extents_statistics(&flusher->space.extents, &free_space);
+    publish_room(flusher, free_space.largest_run);
     charge(flusher, free_space.memory);
     fx_store_relaxed(&figures->free_extents, free_space.run_count);
     fx_store_relaxed(&figures->free_extent_max, free_space.largest_run * FX_BLOCK_SIZE);
@@ -157,13 +166,21 @@ uint64_t fx_volume_table_blocks(const fx_flusher *flusher) {
            segments->large_blocks / 4000 + 2;
 }
 
+uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher) {
+    uint64_t table = fx_volume_table_blocks(flusher);
+    return (flusher->space.spare[0].count >= table ? 0 : 2 * table) +
+           2 * fx_blocks_of(flusher->segments.inline_bytes);
+}
+
 uint64_t fx_volume_reserve(const fx_flusher *flusher) {
-    /* A longer table, and its copy, than the spare extents have room for; what inline segments turn
-     * into; some segments of tombstones; and room to move records to, so that cleaning can begin in
-     * a full file. */
+    /* A longer table, and its copy, than the spare extents have room for, so that taking those
+     * changes nothing for the others; what inline segments turn into; the ends of segments; and
+     * room to move records to, so that cleaning can begin in a full file. */
     const fx_segments *segments = &flusher->segments;
+    uint64_t table = fx_volume_table_blocks(flusher);
+    uint64_t spare = 2 * flusher->space.spare[0].count;
     uint64_t step = segments->packed_blocks / 16;
     step = step < FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE ? step : FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
-    return 4 * fx_volume_table_blocks(flusher) + 2 * fx_blocks_of(segments->inline_bytes) + 64 +
-           step;
+    return 4 * table - (spare < 3 * table ? spare : 3 * table) +
+           2 * fx_blocks_of(segments->inline_bytes) + 64 + step;
 }

@@ -55,8 +55,11 @@ struct fx_flusher {
     uint64_t told; /* the durable group that all who waited for know of */
 
     /* Atomic. */
-    uint64_t room;          /* relaxed: bytes of the file that the open group may fill */
+    uint64_t room;          /* relaxed: bytes of the file that puts of the open group may fill */
+    uint64_t room_deletes;  /* relaxed: the same, deletes included, which may fill more */
     uint64_t drawn;         /* relaxed: of these, what the shards have taken for it */
+    uint64_t run;           /* relaxed: blocks that its large values may fill: the longest run */
+    uint64_t drawn_run;     /* relaxed: of these, what they have taken */
     uint64_t open_group;    /* written with all shards locked; stable under any shard's lock */
     uint64_t durable_group; /* released when a group is durable, acquired by who waited for it */
     int32_t status;         /* released with `failure`; sticky */
@@ -82,8 +85,8 @@ struct fx_flusher {
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
-    uint64_t lost_table;     /* opened to read, with so many bytes of the table lost */
-    bool doubtful;    /* opened to read, with a group of the journal lost */
+    uint64_t lost_table;   /* opened to read, with so many bytes of the table lost */
+    bool doubtful;         /* opened to read, with a group of the journal lost */
     fx_cleaner cleaner;
     uint64_t charged; /* memory of segments and buffers that the engine's pool knows of */
     bool flight_left; /* a cut that was to be undone waits in some write buffers */
@@ -106,8 +109,6 @@ feox_status fx_volume_note_growth(fx_flusher *flusher);
 feox_status fx_volume_status(const fx_flusher *flusher);
 /* An estimate: bytes of current records and large values. Owner. O(1). */
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
-/* Bytes that puts may fill without the file growing. Owner. */
-uint64_t fx_volume_room(const fx_flusher *flusher);
 /* Brings the figures up to date. Owner. */
 void fx_volume_publish(fx_flusher *flusher);
 /* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
@@ -121,7 +122,12 @@ void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);
 /* About the blocks that the table of the next checkpoint takes; not less than it does. O(1). */
 uint64_t fx_volume_table_blocks(const fx_flusher *flusher);
-/* Blocks that ordinary groups leave free, so that the next checkpoint always finds room. */
+/* Blocks that a checkpoint takes at most if it moves only what it must. */
+uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher);
+/* Blocks that are promised to no commit, so that the next checkpoint always finds room. */
 uint64_t fx_volume_reserve(const fx_flusher *flusher);
+/* ... and that only deletes may fill, so that a full file can be emptied. When a group of deletes
+ * has filled them, a checkpoint frees them again: tombstones are not needed after it. */
+#define FX_TOMBSTONE_BLOCKS 128u
 
 #endif

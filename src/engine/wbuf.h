@@ -60,7 +60,6 @@ typedef struct fx_wbuf {
     fx_wbuf_half halves[2];
     uint32_t open;      /* index of the open half */
     uint64_t admitted;  /* bytes of the file that the open half may still fill: flusher.h */
-    uint64_t wanted;    /* what a commit lacked; 0: nothing */
     fx_slab_pool *pool; /* charged for memory */
     uint64_t charged;
     uint64_t size_max;

@@ -167,6 +167,7 @@ static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
         return delete_locked(w, shard, live);
     }
     w->created = live == NULL;
+    w->new_len = change.value_len;
     status = fx_commit_put_locked(shard, any, &change, w->now_ns, &w->committed);
     if (status == FEOX_OK) {
         w->block = NULL; /* the record has it */
@@ -326,7 +327,7 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         if (status == FEOX_TRUNCATED) {
             status = load_value(w);
         } else if (status == FEOX_END) {
-            status = fx_commit_relieve(shard);
+            status = fx_commit_relieve(shard, key_len, w->new_len, w->decide == NULL);
         } else if (status == FEOX_ERR_BUSY) {
             status = fx_flusher_sync(engine->flusher, w->committed.group, fx_engine_now(engine));
         } else if (status == FEOX_ERR_MEMORY && engine->memory_limit != 0 &&

@@ -32,6 +32,7 @@ struct fx_writing {
     uint64_t now_ns;
     uint64_t live_version; /* of the live record, for `decide`; 0: none */
     bool created;
+    uint64_t new_len;  /* of the value that `decide` chose last */
     fx_waiting *later; /* NULL: fx_write_run waits for a durable write; else the caller does */
     fx_committed committed;
     /* A value that was on disk, read back for `decide`; see fx_write_value. */

@@ -173,7 +173,8 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
         if (status == FEOX_END && w->inside) {
             status = FEOX_ERR_MEMORY; /* this thread cannot wait for itself */
         } else if (status == FEOX_END) {
-            feox_status relieved = fx_commit_relieve(shard);
+            feox_status relieved = fx_commit_relieve(shard, key_len, size != UINT32_MAX ? size : 0,
+                                                     size == UINT32_MAX);
             status = relieved == FEOX_OK ? FEOX_END : relieved;
         }
     } while (status == FEOX_END);
@@ -570,12 +571,14 @@ static void test_refused(void **state) {
     assert_int_equal(world_sync(w), FEOX_OK);
     fx_shard *shard = &w->engine.shards[3];
     fx_spinlock_lock(&shard->lock);
-    assert_true(fx_flusher_admit_locked(flusher, &shard->wbuf, 10, 100000));
+    fx_demand demand = fx_flusher_demand(10, 100000, false);
+    assert_true(fx_flusher_admit_locked(flusher, &shard->wbuf, &demand));
     shard->wbuf.admitted = 100000;
     fx_spinlock_unlock(&shard->lock);
     assert_true(flusher->drawn > 0);
     uint64_t all = flusher->room - flusher->room / 8;
-    assert_int_equal(fx_flusher_make_room(flusher, all, ++w->now), FEOX_OK);
+    demand = (fx_demand){.bytes = all};
+    assert_int_equal(fx_flusher_make_room(flusher, &demand, ++w->now), FEOX_OK);
     assert_int_equal(world_sync(w), FEOX_OK);
     assert_int_equal(flusher->drawn, 0);
     assert_int_equal(world_close(w), FEOX_OK);

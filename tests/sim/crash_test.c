@@ -137,7 +137,8 @@ static feox_status try_change(life *l, fx_change *change, fx_committed *committe
     }
     fx_spinlock_unlock(&shard->lock);
     if (status == FEOX_END) {
-        feox_status relieved = fx_commit_relieve(shard);
+        feox_status relieved =
+            fx_commit_relieve(shard, change->key_len, change->value_len, change->value == NULL);
         status = relieved == FEOX_OK ? FEOX_END : relieved;
     }
     if (status == FEOX_ERR_MEMORY && fx_evict_any(&l->engine, 4) > 0) {

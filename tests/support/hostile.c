@@ -100,7 +100,9 @@ static void change_key(store *s, hostile *h, uint32_t key, uint32_t size) {
                 ? fx_commit_put_locked(shard, old, &change, ++s->now, &committed)
                 : fx_commit_delete_locked(shard, old, change.hash, 0, false, ++s->now, &committed);
         fx_spinlock_unlock(&shard->lock);
-    } while (status == FEOX_END && fx_commit_relieve(shard) == FEOX_OK);
+    } while (status == FEOX_END &&
+             fx_commit_relieve(shard, change.key_len, size != HOSTILE_ABSENT ? size : 0,
+                               size == HOSTILE_ABSENT) == FEOX_OK);
     assert_int_equal(status, FEOX_OK);
 }
 
