@@ -156,7 +156,7 @@ static void load(world *w, uint64_t limit, uint8_t *value) {
 
 static void memory_and_file_reach_a_plateau(void **state) {
     kit *k = *state;
-    uint64_t limit = kit_env_number("FEOX_PLATEAU_MIB", KIT_SLOW ? 32 : 128) * MIB;
+    uint64_t limit = kit_env_number("FEOX_PLATEAU_MIB", KIT_SLOW ? 96 : 128) * MIB;
     uint64_t seconds = kit_env_number("FEOX_STRESS_SECONDS", 3);
     k->options.file_size_limit = limit;
     k->options.memory_limit = limit / 4;
