@@ -265,7 +265,7 @@ feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len) 
     return group == 0 ? FEOX_OK : fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
 }
 
-feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count) {
+feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count) {
     uint64_t group = 0;
     for (size_t i = 0; i < count; i++) {
         group = list[i].group > group ? list[i].group : group;
@@ -275,19 +275,29 @@ feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t coun
     }
     fx_engine *engine = &store->engine;
     feox_status status = fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
-    for (size_t i = 0; status != FEOX_OK && i < count; i++) {
-        if (list[i].shard != NULL) {
+    if (status == FEOX_OK) {
+        return status;
+    }
+    /* Some may have been in a group before the one that failed. */
+    uint64_t durable = 0;
+    bool all = true;
+    (void)fx_flusher_durable(engine->flusher, &durable);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].group <= durable) {
+            list[i].shard = NULL;
+        } else if (list[i].shard != NULL) {
             fx_spinlock_lock(&list[i].shard->lock);
             (void)fx_commit_cancel_locked(list[i].shard, list[i].version);
             fx_spinlock_unlock(&list[i].shard->lock);
+            all = false;
         }
     }
-    return status;
+    return all ? FEOX_OK : status;
 }
 
 /* What must be durable at once is waited for here, by the caller later, or by nobody. */
 static feox_status settle(fx_writing *w, fx_shard *shard) {
-    const fx_waiting self = {shard, w->committed.version, w->committed.group};
+    fx_waiting self = {shard, w->committed.version, w->committed.group};
     if (w->kept) {
         fx_workers_hurry(&w->store->workers);
         return FEOX_OK;

@@ -53,8 +53,8 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len, feox_wr
 /* Waits until nothing of the key is in flight. */
 feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len);
 /* Waits until some durable writes are on stable storage: one flush for all. If they cannot be,
- * those that are not are taken back. */
-feox_status fx_write_wait(feox_store *store, const fx_waiting *list, size_t count);
+ * those that are not are taken back, and the others lose their shard. */
+feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count);
 
 /* For `decide`: the live record's value, in place. False: it must be read from disk first; return
  * FEOX_TRUNCATED, and decide is called again. */
