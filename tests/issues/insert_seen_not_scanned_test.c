@@ -84,6 +84,11 @@ static void a_scan_has_what_a_get_saw(void **state) {
             break;
         }
         assert_ok(status);
+        /* The reader is done with this key before the next takes its place. */
+        while (atomic_load(&s.looking) == 1 ||
+               (atomic_load(&s.looking) == 2 && !atomic_load(&s.scanned))) {
+            sched_yield();
+        }
     }
     atomic_store(&s.over, true);
     pthread_join(reader, NULL);
