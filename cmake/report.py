@@ -1,7 +1,8 @@
 """report.py FAILED-STEPS REPORT.xml...: sums up what ctest wrote.
 
 A CMocka program counts as its tests, any other as one. Shows the output of what failed, a line for
-each test that was skipped with its reason, and at the very end "N passed, N failed".
+each test that was skipped with its reason, a table of the campaigns (tests/support/campaign.h), and
+at the very end "N passed, N failed".
 """
 
 import os
@@ -11,6 +12,8 @@ import xml.etree.ElementTree as tree
 
 # A verdict, and not a message or a line of CMocka's own summary.
 LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (?!--- |\d+ test\(s\))(.+)$")
+CAMPAIGN = re.compile(
+    r"^campaign ([^:]+): (\d+) cases, (\d+) faults, (\d+) failures, ([\d.]+) s$", re.M)
 NOISE = re.compile(r"^\[ *(RUN|=+|PASSED|ERROR|OK|FAILED|SKIPPED|LINE) *\]|^\s*$")
 
 
@@ -45,8 +48,23 @@ def of_interest(output, results):
     return lines if len(lines) <= 60 else lines[:40] + ["..."] + lines[-20:]
 
 
+def campaigns(build, output):
+    """The rows of a test's output, and how many of them had failures."""
+    rows = [(match[1], build) + match.groups()[1:] for match in CAMPAIGN.finditer(output)]
+    return rows, sum(row[4] != "0" for row in rows)
+
+
+def print_table(rows):
+    head = ("campaign", "build", "cases", "faults", "failures", "seconds")
+    widths = [max(len(row[i]) for row in [head] + rows) for i in range(len(head))]
+    for row in [head] + sorted(rows):
+        cells = [cell.ljust(width) if i < 2 else cell.rjust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+
+
 def main():
-    failed, passed, skipped = int(sys.argv[1]), 0, []
+    failed, passed, skipped, table = int(sys.argv[1]), 0, [], []
     for path in sys.argv[2:]:
         build = os.path.basename(path).removesuffix(".xml")
         try:
@@ -62,7 +80,9 @@ def main():
             output = case.findtext("system-out") or ""
             results, reasons = inner_results(output)
             verdicts = list(results.values())
-            failed_here = verdicts.count("FAILED")
+            rows, bad_rows = campaigns(build, output)
+            table += rows
+            failed_here = max(verdicts.count("FAILED"), bad_rows)
             whole = case.get("status")
             if whole == "run" and not verdicts:
                 passed += 1
@@ -82,6 +102,8 @@ def main():
                 print("\n".join(of_interest(output, results)))
     for name, reason in skipped:
         print(f"skipped: {name}: {reason}")
+    if table:
+        print_table(table)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
