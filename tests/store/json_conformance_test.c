@@ -110,6 +110,7 @@ static void run_suite(const char *name, int enabled_wanted, int disabled_wanted)
     size_t len = 0;
     char *data = file_read(name, &len);
     if (data == NULL) {
+        print_message("skipped: the suite of RFC 6902 is not beside the sources: %s\n", name);
         skip();
     }
     assert_int_equal(fx_json_validate(name, data, len, 0), FEOX_OK);
