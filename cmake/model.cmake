@@ -27,8 +27,10 @@ endfunction()
 
 feox_small(index/epoch.h "FX_EPOCH_SLOTS 128u" "FX_EPOCH_SLOTS 2u")
 feox_small(index/table.h "FX_BUCKET_SLOTS 7u" "FX_BUCKET_SLOTS 2u")
-feox_small(index/table.c "BUCKETS_FULL 512u" "BUCKETS_FULL 2u" "BUCKETS_FIRST 8u"
-  "BUCKETS_FIRST 1u" "OVERFLOW_SIZE 63u" "OVERFLOW_SIZE 2u" "OVERFLOW_SHARE 8u" "OVERFLOW_SHARE 1u"
+feox_small(index/table_read.h "FX_TABLE_BUCKETS 512u" "FX_TABLE_BUCKETS 2u"
+  "FX_TABLE_OVERFLOW 63u" "FX_TABLE_OVERFLOW 2u")
+feox_small(index/table.c "BUCKETS_FIRST 8u" "BUCKETS_FIRST 1u" "OVERFLOW_SHARE 8u"
+  "OVERFLOW_SHARE 1u"
   "sizeof(fx_bucket) == FX_CACHE_LINE" "1" "sizeof(fx_segment) == 9 * PAGE" "1"
   "offsetof(fx_segment, buckets) == PAGE" "1")
 feox_small(index/skiplist_node.h "FX_SKIP_FANOUT 48u" "FX_SKIP_FANOUT 8u" "uint32_t heads"

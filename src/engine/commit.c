@@ -104,6 +104,9 @@ static uint64_t next_timestamp(const fx_record *old, uint64_t now_ns) {
 /* The new contents fit the old record: same slot size, same layout. */
 static bool fits_in_place(const fx_engine *engine, const fx_record *old, uint32_t meta) {
     uint32_t prefix = prefix_size(engine);
+    if (FX_LIKELY(old->meta == meta)) {
+        return true;
+    }
     return ((old->meta ^ meta) & (FX_RECORD_TTL | FX_RECORD_BLOCK)) == 0 &&
            fx_slab_slot_size(fx_meta_size(old->meta) + prefix) ==
                fx_slab_slot_size(fx_meta_size(meta) + prefix);
@@ -209,9 +212,11 @@ static uint64_t must_settle_first(const fx_shard *shard, const fx_record *old, u
 
 /* The file has room for it; see fx_flusher_admit_locked. */
 static bool admit(fx_shard *shard, size_t key_len, uint64_t value_len, bool deletes) {
+    if (!shard->engine->persistent) {
+        return true;
+    }
     fx_demand demand = fx_flusher_demand(key_len, value_len, deletes);
-    return !shard->engine->persistent ||
-           fx_flusher_admit_locked(shard->engine->flusher, &shard->wbuf, &demand);
+    return fx_flusher_admit_locked(shard->engine->flusher, &shard->wbuf, &demand);
 }
 
 /* Everything that put needs, and the new record if there must be one. */

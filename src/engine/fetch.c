@@ -7,6 +7,7 @@
 #include "engine/commit.h"
 #include "engine/evict.h"
 #include "engine/flusher.h"
+#include "index/table_read.h"
 
 /* Values to drop at most to keep one that was read: a reader's time is worth more. */
 #define EVICT_FOR_READ 16u
@@ -31,16 +32,7 @@ static bool is_gone(fx_engine *engine, uint64_t hash, const void *key, size_t ke
     if (!same) {
         return record == NULL;
     }
-    return group == 0 ||
-           fx_flusher_sync(engine->flusher, group, fx_engine_now(engine)) != FEOX_OK;
-}
-
-static void fill_out(fx_fetched *out, const fx_record_view *view) {
-    out->version = view->version;
-    out->timestamp = view->timestamp;
-    out->expiry_ns = view->expiry_ns;
-    out->value_len = view->value_len;
-    out->block = NULL;
+    return group == 0 || fx_flusher_sync(engine->flusher, group, fx_engine_now(engine)) != FEOX_OK;
 }
 
 /* The record's block with a reference, or NULL: it is on disk, or not in a block (any more). */
@@ -90,7 +82,7 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
         fx_flusher_read(engine->flusher, view->location, key, key_len, view->version, &block);
     if (status == FEOX_OK) {
         restore(engine, hash, key, key_len, view->version, block);
-        fill_out(out, view);
+        *out = *view;
         out->block = block;
         return FEOX_OK;
     }
@@ -113,59 +105,60 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
     return FEOX_MISMATCH;
 }
 
+/* The rest of fx_fetch: the value is in a block, or was a moment ago. FEOX_MISMATCH: look again. */
+static feox_status fetch_block(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                               fx_fetched *out) {
+    fx_record_view view;
+    bool found = false;
+    fx_block *block = acquire_block(engine, hash, key, key_len, &view, &found);
+    if (!found) {
+        return FEOX_NOT_FOUND;
+    }
+    if (has_expired(engine, &view)) {
+        fx_block_release(block);
+        return FEOX_MISMATCH; /* to say so there */
+    }
+    if (block != NULL) {
+        *out = view;
+        return FEOX_OK;
+    }
+    return view.in_block ? fetch_from_disk(engine, hash, key, key_len, &view, out) : FEOX_MISMATCH;
+}
+
 feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                      void *buffer, size_t capacity, fx_fetched *out) {
     for (;;) {
-        fx_record_view view;
-        if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
-                           engine->mark_reads, key, key_len, buffer, capacity, &view)) {
+        if (!fx_table_read_inline(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
+                                  engine->mark_reads, key, key_len, buffer, capacity, out)) {
             return FEOX_NOT_FOUND;
         }
-        if (has_expired(engine, &view)) {
-            if (is_gone(engine, hash, key, key_len, view.version)) {
+        if (FX_UNLIKELY(has_expired(engine, out))) {
+            if (is_gone(engine, hash, key, key_len, out->version)) {
                 return FEOX_NOT_FOUND;
             }
             continue;
         }
-        if (FX_LIKELY(!view.in_block)) {
-            fill_out(out, &view);
+        if (FX_LIKELY(!out->in_block)) {
             return FEOX_OK;
         }
-        bool found = false;
-        fx_block *block = acquire_block(engine, hash, key, key_len, &view, &found);
-        if (!found) {
-            return FEOX_NOT_FOUND;
-        }
-        if (has_expired(engine, &view)) {
-            fx_block_release(block);
-            continue; /* to say so above */
-        }
-        if (block != NULL) {
-            fill_out(out, &view);
-            out->block = block;
-            return FEOX_OK;
-        }
-        if (view.in_block) {
-            feox_status status = fetch_from_disk(engine, hash, key, key_len, &view, out);
-            if (status != FEOX_MISMATCH) {
-                return status;
-            }
+        feox_status status = fetch_block(engine, hash, key, key_len, out);
+        if (status != FEOX_MISMATCH) {
+            return status;
         }
     }
 }
 
 feox_status fx_fetch_info(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                           fx_fetched *out) {
-    fx_record_view view;
     do {
         if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent, false,
-                           key, key_len, NULL, 0, &view)) {
+                           key, key_len, NULL, 0, out)) {
             return FEOX_NOT_FOUND;
         }
-        if (!has_expired(engine, &view)) {
-            fill_out(out, &view);
+        if (!has_expired(engine, out)) {
+            out->block = NULL; /* no reference was taken */
             return FEOX_OK;
         }
-    } while (!is_gone(engine, hash, key, key_len, view.version));
+    } while (!is_gone(engine, hash, key, key_len, out->version));
     return FEOX_NOT_FOUND;
 }

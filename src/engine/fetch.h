@@ -6,15 +6,9 @@
 
 #include "engine/engine.h"
 
-/* What was found. A value of up to FX_INLINE_VALUE_MAX bytes may be in the caller's buffer;
- * otherwise `block` holds it, with a reference for the caller. */
-typedef struct fx_fetched {
-    uint64_t version;
-    uint64_t timestamp;
-    uint64_t expiry_ns;
-    uint64_t value_len;
-    fx_block *block; /* NULL: the value is in the buffer */
-} fx_fetched;
+/* What was found. A value of up to FX_INLINE_VALUE_MAX bytes may be in the caller's buffer (block
+ * is NULL); otherwise `block` holds it, with a reference for the caller. */
+typedef fx_record_view fx_fetched;
 
 /* FEOX_OK, FEOX_NOT_FOUND, or a failure of the disk. `buffer` may be smaller than the value: it
  * then holds the beginning. In memory, small: two cache misses, no lock, nothing shared written. */

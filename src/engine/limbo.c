@@ -28,10 +28,7 @@ void fx_limbo_deinit(fx_limbo *limbo, fx_slab *slab) {
     *limbo = (fx_limbo){0};
 }
 
-bool fx_limbo_reserve(fx_limbo *limbo, size_t count) {
-    if (limbo->count + count <= limbo->capacity) {
-        return true;
-    }
+bool fx_limbo_grow(fx_limbo *limbo, size_t count) {
     size_t capacity = limbo->capacity == 0 ? 16 : limbo->capacity * 2;
     while (capacity < limbo->count + count) {
         capacity *= 2;

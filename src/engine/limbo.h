@@ -22,8 +22,11 @@ typedef struct fx_limbo {
 } fx_limbo;
 
 void fx_limbo_deinit(fx_limbo *limbo, fx_slab *slab);
+bool fx_limbo_grow(fx_limbo *limbo, size_t count);
 /* Makes sure that `count` adds cannot fail. False: no memory. */
-bool fx_limbo_reserve(fx_limbo *limbo, size_t count);
+static inline bool fx_limbo_reserve(fx_limbo *limbo, size_t count) {
+    return limbo->count + count <= limbo->capacity || fx_limbo_grow(limbo, count);
+}
 void fx_limbo_add_record(fx_limbo *limbo, fx_record *record, uint64_t stamp);
 void fx_limbo_add_block(fx_limbo *limbo, fx_block *block, uint64_t stamp);
 /* Frees what is older than `safe` (fx_epoch_safe), at most `budget` items. */

@@ -55,7 +55,12 @@ typedef struct fx_block {
 fx_block *fx_block_create(const void *data, size_t size);
 void fx_block_acquire(fx_block *block);
 /* Frees with the last reference. NULL is legal. */
-void fx_block_release(fx_block *block);
+void fx_block_drop(fx_block *block);
+static inline void fx_block_release(fx_block *block) {
+    if (block != NULL) {
+        fx_block_drop(block);
+    }
+}
 size_t fx_block_footprint(size_t value_len);
 
 static inline bool fx_state_alive(uint64_t state) {

@@ -15,74 +15,22 @@
  */
 #include "index/table.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "index/table_read.h"
 
-#define BUCKETS_FULL 512u
 #define BUCKETS_FIRST 8u
-#define OVERFLOW_SIZE 63u
 /* A bucket in eight may overflow before the segment grows. */
 #define OVERFLOW_SHARE 8u
 #define DEPTH_MAX 38u
 #define PAGE 4096u
 
-/* 1 + 8 pages. A young segment uses the first buckets only and touches no more pages than that. */
-struct fx_segment {
-    uint32_t mask;          /* buckets in use - 1; racing */
-    uint32_t overflow_free; /* 1 + head of the list of free overflow buckets; 0: none */
-    uint32_t overflow_used;
-    uint32_t depth; /* how many directory bits its entries share */
-    uint8_t padding[FX_CACHE_LINE - 16];
-    fx_bucket overflow[OVERFLOW_SIZE];
-    fx_bucket buckets[BUCKETS_FULL];
-};
-
-struct fx_directory {
-    uint32_t depth;
-    fx_directory *next; /* on old_directories */
-    fx_segment *segments[];
-};
-
 _Static_assert(sizeof(fx_bucket) == FX_CACHE_LINE, "a bucket is a cache line");
+_Static_assert(FX_BUCKET_SLOTS <= 7, "fx_bucket_tagged has room for so many");
 _Static_assert(sizeof(fx_segment) == 9 * PAGE, "a segment is whole pages");
 _Static_assert(offsetof(fx_segment, buckets) == PAGE, "the header is the first page");
-
-#define POINTER_MASK 0x0000ffffffffffffu
-
-static inline uint64_t slot_make(uint64_t hash, const fx_record *record) {
-    return (hash >> 16 & 0xffffu) << 48 | (uint64_t)(uintptr_t)record;
-}
-
-static inline fx_record *slot_record(uint64_t slot) {
-    return (fx_record *)(uintptr_t)(slot & POINTER_MASK);
-}
-
-static inline bool slot_matches(uint64_t slot, uint64_t hash) {
-    return slot >> 48 == (hash >> 16 & 0xffffu) && slot != 0;
-}
-
-static inline size_t directory_index(uint64_t hash, uint32_t depth) {
-    return depth == 0 ? 0 : (size_t)(hash << 8 >> (64 - depth));
-}
-
-static inline fx_segment *segment_of(const fx_table *table, uint64_t hash) {
-    const fx_directory *directory = fx_load_acquire(&table->directory);
-    return fx_load_acquire(&directory->segments[directory_index(hash, directory->depth)]);
-}
-
-static inline fx_bucket *bucket_of(fx_segment *segment, uint64_t hash) {
-    return &segment->buckets[hash & fx_load_acquire(&segment->mask)];
-}
-
-/* The next bucket of a chain; NULL: the end. Bounded by what readers may see: the index is inside
- * the segment whatever moment it was read at. */
-static inline fx_bucket *chain_next(fx_segment *segment, const fx_bucket *bucket) {
-    uint16_t overflow = fx_load_acquire(&bucket->overflow);
-    return overflow == 0 ? NULL : &segment->overflow[overflow - 1];
-}
 
 /* Bytes of memory that this many buckets touch. */
 static int64_t segment_cost(uint32_t buckets) {
@@ -91,9 +39,9 @@ static int64_t segment_cost(uint32_t buckets) {
 
 /* All overflow buckets free. Their memory is zero. */
 static void overflow_init(fx_segment *segment) {
-    for (uint32_t i = 0; i < OVERFLOW_SIZE; i++) {
+    for (uint32_t i = 0; i < FX_TABLE_OVERFLOW; i++) {
         fx_store_relaxed(&segment->overflow[i].overflow,
-                         (uint16_t)(i + 1 < OVERFLOW_SIZE ? i + 2 : 0));
+                         (uint16_t)(i + 1 < FX_TABLE_OVERFLOW ? i + 2 : 0));
     }
     segment->overflow_free = 1;
     segment->overflow_used = 0;
@@ -128,11 +76,11 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
                    uint64_t expected) {
     *table = (fx_table){.pool = pool, .hash_key = hash_key};
     uint32_t buckets = BUCKETS_FIRST;
-    while (buckets < BUCKETS_FULL && (uint64_t)buckets * 4 < expected) {
+    while (buckets < FX_TABLE_BUCKETS && (uint64_t)buckets * 4 < expected) {
         buckets *= 2;
     }
     uint32_t depth = 0;
-    while (depth < 16 && ((uint64_t)BUCKETS_FULL * 4 << depth) < expected) {
+    while (depth < 16 && ((uint64_t)FX_TABLE_BUCKETS * 4 << depth) < expected) {
         depth++;
     }
     fx_directory *directory = directory_create(table, depth);
@@ -183,96 +131,24 @@ void fx_table_deinit(fx_table *table) {
 
 /* ---- Reading ---- */
 
-/* What one pass over a chain came to. */
-typedef enum pass_result { PASS_FOUND, PASS_NONE, PASS_RETRY } pass_result;
-
-typedef struct question {
-    uint64_t hash;
-    const void *key;
-    size_t key_len;
-    void *buffer;
-    size_t capacity;
-    bool persistent;
-    bool mark;
-} question;
-
-/* A record of another key was read behind `value`, found at `slot`: is it there because its hash
- * has the same tag? Otherwise the slot was overtaken: its record was freed and used again for
- * another key before it was read, and the slot holds something else by now. It is a collision if
- * the slot still holds the record and, after that, the record is still in the life that was read.
- * */
-static bool is_collision(const uint64_t *slot, uint64_t value, const fx_record_view *view) {
-    return fx_load_acquire(slot) == value &&
-           fx_load_acquire(&slot_record(value)->state) == view->version << 2;
-}
-
-static inline pass_result read_chain(fx_segment *segment, const question *q,
-                                     fx_record_view *view_out) {
-    fx_bucket *bucket = bucket_of(segment, q->hash);
-    for (uint32_t hops = 0; bucket != NULL && hops <= OVERFLOW_SIZE; hops++) {
-        for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            uint64_t slot = fx_load_acquire(&bucket->slots[i]);
-            if (!slot_matches(slot, q->hash)) {
-                continue;
-            }
-            fx_read_result result = fx_record_read(slot_record(slot), q->persistent, q->key,
-                                                   q->key_len, q->buffer, q->capacity, view_out);
-            if (result == FX_READ_RETRY) {
-                return PASS_RETRY;
-            }
-            if (result == FX_READ_OTHER_KEY && !is_collision(&bucket->slots[i], slot, view_out)) {
-                return PASS_RETRY;
-            }
-            if (result == FX_READ_OK) {
-                if (q->mark) {
-                    uint8_t bits = fx_load_relaxed(&bucket->referenced);
-                    if ((bits & 1u << i) == 0) {
-                        fx_store_relaxed(&bucket->referenced, (uint8_t)(bits | 1u << i));
-                    }
-                }
-                return PASS_FOUND;
-            }
-        }
-        bucket = chain_next(segment, bucket);
-    }
-    return PASS_NONE;
-}
-
 bool fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark, const void *key,
                    size_t key_len, void *buffer, size_t capacity, fx_record_view *view_out) {
-    const question q = {hash, key, key_len, buffer, capacity, persistent, mark};
-    for (unsigned tries = 0;; tries++) {
-        uint64_t generation = fx_load_acquire(&table->generation);
-        pass_result result = read_chain(segment_of(table, hash), &q, view_out);
-        if (result == PASS_FOUND) {
-            return true;
-        }
-        if (result == PASS_NONE && (generation & 1) == 0 &&
-            fx_load_acquire(&table->generation) == generation) {
-            return false;
-        }
-        if (tries < 64) {
-            fx_pause();
-        } else {
-            (void)sched_yield();
-        }
-    }
+    return fx_table_read_inline(table, hash, persistent, mark, key, key_len, buffer, capacity,
+                                view_out);
 }
 
 void fx_table_prefetch(const fx_table *table, uint64_t hash) {
-    __builtin_prefetch(bucket_of(segment_of(table, hash), hash));
+    __builtin_prefetch(fx_bucket_of(fx_segment_of(table, hash), hash));
 }
 
 void fx_table_prefetch_record(const fx_table *table, uint64_t hash) {
-    const fx_bucket *bucket = bucket_of(segment_of(table, hash), hash);
-    for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-        uint64_t slot = fx_load_relaxed(&bucket->slots[i]);
-        if (slot_matches(slot, hash)) {
-            const char *record = (const char *)slot_record(slot);
-            __builtin_prefetch(record);
-            __builtin_prefetch(record + 64);
-            __builtin_prefetch(record + 128);
-        }
+    const fx_bucket *bucket = fx_bucket_of(fx_segment_of(table, hash), hash);
+    for (uint32_t found = fx_bucket_tagged(bucket, fx_slot_tag(hash)); found != 0;) {
+        uint64_t slot = fx_load_relaxed(&bucket->slots[fx_bucket_take(&found)]);
+        const char *record = (const char *)fx_slot_record(slot);
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + 64);
+        __builtin_prefetch(record + 128);
     }
 }
 
@@ -280,12 +156,14 @@ void fx_table_prefetch_record(const fx_table *table, uint64_t hash) {
 
 /* The slot that holds `record`, or (record NULL) a free one; NULL: none. */
 static uint64_t *slot_of(fx_segment *segment, uint64_t hash, const fx_record *record) {
-    uint64_t want = record == NULL ? 0 : slot_make(hash, record);
-    for (fx_bucket *b = bucket_of(segment, hash); b != NULL; b = chain_next(segment, b)) {
+    uint64_t want = record == NULL ? 0 : fx_slot_make(hash, record);
+    for (fx_bucket *b = fx_bucket_of(segment, hash); b != NULL; b = fx_chain_next(segment, b)) {
+        uint32_t found = 0;
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            if (b->slots[i] == want) {
-                return &b->slots[i];
-            }
+            found |= (uint32_t)(b->slots[i] == want) << i;
+        }
+        if (found != 0) {
+            return &b->slots[__builtin_ctz(found)];
         }
     }
     return NULL;
@@ -293,13 +171,10 @@ static uint64_t *slot_of(fx_segment *segment, uint64_t hash, const fx_record *re
 
 fx_record *fx_table_find_locked(const fx_table *table, uint64_t hash, const void *key,
                                 size_t key_len) {
-    fx_segment *segment = segment_of(table, hash);
-    for (fx_bucket *b = bucket_of(segment, hash); b != NULL; b = chain_next(segment, b)) {
-        for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            if (!slot_matches(b->slots[i], hash)) {
-                continue;
-            }
-            fx_record *record = slot_record(b->slots[i]);
+    fx_segment *segment = fx_segment_of(table, hash);
+    for (fx_bucket *b = fx_bucket_of(segment, hash); b != NULL; b = fx_chain_next(segment, b)) {
+        for (uint32_t found = fx_bucket_tagged(b, fx_slot_tag(hash)); found != 0;) {
+            fx_record *record = fx_slot_record(b->slots[fx_bucket_take(&found)]);
             if (fx_record_key_len(record) == key_len &&
                 memcmp(fx_record_key(record), key, key_len) == 0) {
                 return record;
@@ -315,8 +190,8 @@ static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash, uint32_t lim
     if (slot != NULL || segment->overflow_free == 0 || segment->overflow_used >= limit) {
         return slot;
     }
-    fx_bucket *last = bucket_of(segment, hash);
-    for (fx_bucket *b = last; b != NULL; b = chain_next(segment, b)) {
+    fx_bucket *last = fx_bucket_of(segment, hash);
+    for (fx_bucket *b = last; b != NULL; b = fx_chain_next(segment, b)) {
         last = b;
     }
     uint32_t index = segment->overflow_free;
@@ -345,7 +220,7 @@ static void moves_end(fx_table *table) {
 static void chain_compact(fx_segment *segment, fx_bucket *first) {
     uint64_t kept[FX_BUCKET_SLOTS * 64];
     uint32_t count = 0;
-    for (fx_bucket *b = first; b != NULL; b = chain_next(segment, b)) {
+    for (fx_bucket *b = first; b != NULL; b = fx_chain_next(segment, b)) {
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             kept[count] = b->slots[i];
             count += b->slots[i] != 0;
@@ -360,7 +235,7 @@ static void chain_compact(fx_segment *segment, fx_bucket *first) {
         if (at == count) {
             break;
         }
-        bucket = chain_next(segment, bucket);
+        bucket = fx_chain_next(segment, bucket);
     }
     /* What hangs behind is not needed. */
     uint32_t index = bucket->overflow;
@@ -385,18 +260,18 @@ static void move_entries(fx_table *table, fx_segment *segment, uint32_t buckets,
     for (uint32_t n = 0; n < buckets; n++) {
         const fx_bucket *ahead = &segment->buckets[(n + 4) & (buckets - 1)];
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
-            __builtin_prefetch(slot_record(ahead->slots[i]));
+            __builtin_prefetch(fx_slot_record(ahead->slots[i]));
         }
-        for (fx_bucket *b = &segment->buckets[n]; b != NULL; b = chain_next(segment, b)) {
+        for (fx_bucket *b = &segment->buckets[n]; b != NULL; b = fx_chain_next(segment, b)) {
             for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
                 uint64_t slot = b->slots[i];
-                uint64_t hash = slot == 0 ? 0 : hash_of(table, slot_record(slot));
+                uint64_t hash = slot == 0 ? 0 : hash_of(table, fx_slot_record(slot));
                 if (slot == 0 || (hash & bit) == 0) {
                     continue;
                 }
                 /* Never NULL: a bucket's entries come from one bucket, in the order of its chain,
                  * which is compacted below before the next begins. */
-                uint64_t *free = slot_make_free(to, hash, OVERFLOW_SIZE);
+                uint64_t *free = slot_make_free(to, hash, FX_TABLE_OVERFLOW);
                 FX_ASSERT(free != NULL);
                 if (free != NULL) {
                     fx_store_release(free, slot);
@@ -442,15 +317,15 @@ static bool segment_split(fx_table *table, fx_segment *segment, uint64_t hash) {
     if (segment->depth == table->directory->depth && !directory_double(table)) {
         return false;
     }
-    fx_segment *sibling = segment_create(table, BUCKETS_FULL, segment->depth + 1);
+    fx_segment *sibling = segment_create(table, FX_TABLE_BUCKETS, segment->depth + 1);
     if (sibling == NULL) {
         return false;
     }
     fx_directory *directory = table->directory;
     moves_begin(table);
-    move_entries(table, segment, BUCKETS_FULL, (uint64_t)1 << (55 - segment->depth), sibling);
+    move_entries(table, segment, FX_TABLE_BUCKETS, (uint64_t)1 << (55 - segment->depth), sibling);
     size_t span = segment_stride(directory, segment);
-    size_t first = directory_index(hash, directory->depth) / span * span;
+    size_t first = fx_directory_index(hash, directory->depth) / span * span;
     for (size_t i = span / 2; i < span; i++) {
         fx_store_release(&directory->segments[first + i], sibling);
     }
@@ -461,12 +336,12 @@ static bool segment_split(fx_table *table, fx_segment *segment, uint64_t hash) {
 
 bool fx_table_reserve_locked(fx_table *table, uint64_t hash) {
     for (;;) {
-        fx_segment *segment = segment_of(table, hash);
+        fx_segment *segment = fx_segment_of(table, hash);
         uint32_t buckets = segment->mask + 1;
         if (slot_make_free(segment, hash, buckets / OVERFLOW_SHARE) != NULL) {
             return true;
         }
-        if (buckets < BUCKETS_FULL) {
+        if (buckets < FX_TABLE_BUCKETS) {
             segment_double(table, segment);
         } else if (!segment_split(table, segment, hash)) {
             return false;
@@ -475,19 +350,19 @@ bool fx_table_reserve_locked(fx_table *table, uint64_t hash) {
 }
 
 void fx_table_insert_locked(fx_table *table, uint64_t hash, fx_record *record) {
-    uint64_t *slot = slot_of(segment_of(table, hash), hash, NULL);
+    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, NULL);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
-        fx_store_release(slot, slot_make(hash, record));
+        fx_store_release(slot, fx_slot_make(hash, record));
         table->count++;
     }
 }
 
 void fx_table_replace_locked(fx_table *table, uint64_t hash, fx_record *old, fx_record *now) {
-    uint64_t *slot = slot_of(segment_of(table, hash), hash, old);
+    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, old);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
-        fx_store_release(slot, slot_make(hash, now));
+        fx_store_release(slot, fx_slot_make(hash, now));
     }
 }
 
@@ -540,7 +415,7 @@ void fx_table_trim_locked(fx_table *table) {
 }
 
 void fx_table_remove_locked(fx_table *table, uint64_t hash, fx_record *record) {
-    uint64_t *slot = slot_of(segment_of(table, hash), hash, record);
+    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, record);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, (uint64_t)0);
@@ -558,7 +433,7 @@ void fx_table_each_locked(const fx_table *table, bool (*visit)(void *context, fx
         const fx_bucket *end = &segment->buckets[segment->mask + 1];
         for (const fx_bucket *b = segment->overflow; b < end; b++) {
             for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
-                if (b->slots[s] != 0 && !visit(context, slot_record(b->slots[s]))) {
+                if (b->slots[s] != 0 && !visit(context, fx_slot_record(b->slots[s]))) {
                     return;
                 }
             }
@@ -573,16 +448,16 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
         table->hand_bucket = 0;
     }
     fx_segment *segment = directory->segments[table->hand_segment];
-    uint32_t all = OVERFLOW_SIZE + segment->mask + 1;
+    uint32_t all = FX_TABLE_OVERFLOW + segment->mask + 1;
     uint32_t found = 0;
     for (uint32_t n = 0; n < 8 && table->hand_bucket < all; n++) {
         uint32_t at = table->hand_bucket++;
-        fx_bucket *bucket =
-            at < OVERFLOW_SIZE ? &segment->overflow[at] : &segment->buckets[at - OVERFLOW_SIZE];
+        fx_bucket *bucket = at < FX_TABLE_OVERFLOW ? &segment->overflow[at]
+                                                   : &segment->buckets[at - FX_TABLE_OVERFLOW];
         uint8_t bits = fx_load_relaxed(&bucket->referenced);
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             if (bucket->slots[i] != 0 && (bits & 1u << i) == 0) {
-                records[found++] = slot_record(bucket->slots[i]);
+                records[found++] = fx_slot_record(bucket->slots[i]);
             }
         }
         fx_store_relaxed(&bucket->referenced, (uint8_t)0);
@@ -597,10 +472,10 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
 
 /* Adds one chain to the shape; returns its entries. */
 static uint64_t shape_chain(fx_segment *segment, fx_bucket *first, fx_table_shape *shape) {
-    uint16_t tags[FX_BUCKET_SLOTS * (OVERFLOW_SIZE + 1)];
+    uint16_t tags[FX_BUCKET_SLOTS * (FX_TABLE_OVERFLOW + 1)];
     uint64_t length = 0;
     uint32_t count = 0;
-    for (const fx_bucket *b = first; b != NULL; b = chain_next(segment, b), length++) {
+    for (const fx_bucket *b = first; b != NULL; b = fx_chain_next(segment, b), length++) {
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             if (b->slots[i] == 0) {
                 continue;
@@ -643,16 +518,16 @@ const char *fx_table_check_locked(const fx_table *table) {
     for (size_t i = 0; i < (size_t)1 << directory->depth;) {
         fx_segment *segment = directory->segments[i];
         for (uint32_t n = 0; n <= segment->mask; n++) {
-            for (fx_bucket *b = &segment->buckets[n]; b != NULL; b = chain_next(segment, b)) {
+            for (fx_bucket *b = &segment->buckets[n]; b != NULL; b = fx_chain_next(segment, b)) {
                 for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
                     if (b->slots[s] == 0) {
                         continue;
                     }
-                    const fx_record *record = slot_record(b->slots[s]);
+                    const fx_record *record = fx_slot_record(b->slots[s]);
                     uint64_t hash = hash_of(table, record);
                     count++;
-                    if (slot_make(hash, record) != b->slots[s] || (hash & segment->mask) != n ||
-                        segment_of(table, hash) != segment) {
+                    if (fx_slot_make(hash, record) != b->slots[s] || (hash & segment->mask) != n ||
+                        fx_segment_of(table, hash) != segment) {
                         return "table: an entry is in the wrong place";
                     }
                     if (!fx_state_alive(fx_load_acquire(&record->state))) {

@@ -1,7 +1,7 @@
 /* table: where each key of one shard is. Extendible hashing (Fagin et al. 1979) over segments of
  * cache-line buckets, so growth moves one segment at a time.
  *
- *   hash   63..56 shard | 55.. directory, from the top | 31..16 tag | 8..0 bucket
+ *   hash   63..56 shard | 55.. directory, from the top | 31..17 tag | 8..0 bucket
  *   bucket 64 bytes: 7 slots of {tag 16, record pointer 48}, overflow index, CLOCK bits
  *
  * Readers: any thread, no lock. A hit is proven by the record itself (record.h); a miss by the
@@ -81,9 +81,9 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records);
 /* How well the hash spreads the keys. */
 typedef struct fx_table_shape {
     uint64_t entries, buckets, overflow_buckets;
-    uint64_t chain_max;   /* buckets of the longest chain */
-    uint64_t hops;        /* buckets behind the first that the entries lie in, summed */
-    uint64_t same_tags;   /* pairs of entries in one chain that only the keys tell apart */
+    uint64_t chain_max; /* buckets of the longest chain */
+    uint64_t hops;      /* buckets behind the first that the entries lie in, summed */
+    uint64_t same_tags; /* pairs of entries in one chain that only the keys tell apart */
     uint64_t segment_max, segments; /* entries of the fullest segment */
 } fx_table_shape;
 void fx_table_shape_locked(const fx_table *table, fx_table_shape *shape_out);

@@ -34,10 +34,9 @@ const char *feox_last_error(void) {
     return fx_error_text();
 }
 
-feox_status fx_report(feox_status status) {
+feox_status fx_report_failure(feox_status status) {
     bool described = status == FEOX_ERR_IO || status == FEOX_ERR_SPACE; /* by the flusher */
-    return status < 0 && !described ? fx_error_set(status, 0, "%s", feox_status_text(status))
-                                    : status;
+    return described ? status : fx_error_set(status, 0, "%s", feox_status_text(status));
 }
 
 void feox_free(void *memory) {

@@ -22,15 +22,6 @@ static uint64_t store_clock(void *context) {
     return fx_clock_monotonic_ns() + store->clock_offset_ns;
 }
 
-feox_status fx_store_enter(const feox_store *store) {
-    if (FX_UNLIKELY(store == NULL)) {
-        return fx_report(FEOX_ERR_ARGUMENT);
-    }
-    bool forked = store->alive != NULL ? *store->alive == 0 : store->pid != getpid();
-    /* Without a detail: in a forked child not even memory may be asked for. */
-    return FX_UNLIKELY(forked) ? FEOX_ERR_FORKED : FEOX_OK;
-}
-
 feox_status fx_store_enter_write(const feox_store *store) {
     feox_status status = fx_store_enter(store);
     if (status == FEOX_OK && FX_UNLIKELY(store->engine.read_only)) {
@@ -44,13 +35,6 @@ feox_status fx_store_enter_write(const feox_store *store) {
         }
     }
     return status;
-}
-
-feox_status fx_store_check_key(const void *key, size_t key_len) {
-    if (key == NULL || key_len == 0) {
-        return FEOX_ERR_ARGUMENT;
-    }
-    return key_len > FEOX_KEY_SIZE_MAX ? FEOX_ERR_TOO_LARGE : FEOX_OK;
 }
 
 /* Eight shards per processor keep writers apart; a power of two for the hash. */

@@ -1,0 +1,62 @@
+/* record_read: fx_record_read, to be compiled into the lookups: a get is some 150 instructions in
+ * all, and the fewer they are, the more gets the processor has under way at once. Why it is right:
+ * record.c. For record.c and table_read.h alone.
+ */
+#ifndef FX_INDEX_RECORD_READ_H
+#define FX_INDEX_RECORD_READ_H
+
+#include "base/assert.h"
+#include "base/racing.h"
+#include "index/record.h"
+
+/* The state once no writer is inside. */
+uint64_t fx_record_settle(const fx_record *record);
+
+static inline void fx_record_read_value(const fx_record *record, uint32_t meta, void *buffer,
+                                        size_t capacity, fx_record_view *view_out) {
+    const uint8_t *value = (const uint8_t *)record + fx_meta_value_offset(meta);
+    view_out->in_block = (meta & FX_RECORD_BLOCK) != 0;
+    if (FX_UNLIKELY(view_out->in_block)) {
+        view_out->value_len = fx_load_acquire((const uint64_t *)(const void *)value);
+        view_out->block =
+            (fx_block *)(uintptr_t)fx_load_acquire((const uint64_t *)(const void *)value + 1);
+    } else {
+        view_out->value_len = fx_meta_inline_len(meta);
+        view_out->block = NULL;
+        fx_racing_load(buffer, value,
+                       view_out->value_len < capacity ? (size_t)view_out->value_len : capacity);
+    }
+}
+
+static inline fx_read_result fx_record_read_inline(const fx_record *record, bool persistent,
+                                                   const void *key, size_t key_len, void *buffer,
+                                                   size_t capacity, fx_record_view *view_out) {
+    uint64_t state = fx_load_acquire(&record->state);
+    if (FX_UNLIKELY((state & FX_RECORD_WRITING) != 0)) {
+        state = fx_record_settle(record);
+    }
+    if (FX_UNLIKELY(!fx_state_alive(state))) {
+        return FX_READ_RETRY;
+    }
+    uint32_t meta = fx_load_acquire(&record->meta);
+    const uint8_t *start = (const uint8_t *)record;
+    view_out->version = fx_state_version(state);
+    bool same = fx_meta_key_len(meta) == key_len &&
+                fx_racing_equal(start + fx_meta_key_offset(meta), key, key_len);
+    if (FX_LIKELY(same)) {
+        view_out->timestamp = fx_load_acquire(&record->timestamp);
+        view_out->expiry_ns = (meta & FX_RECORD_TTL) != 0
+                                  ? fx_load_acquire((const uint64_t *)(const void *)start + 3)
+                                  : 0;
+        fx_record_read_value(record, meta, buffer, capacity, view_out);
+        /* Behind the block pointer: see record.c. */
+        view_out->location =
+            persistent ? fx_load_acquire((const uint64_t *)(const void *)start - 1) : 0;
+    }
+    if (FX_UNLIKELY(fx_load_acquire(&record->state) != state)) {
+        return FX_READ_RETRY;
+    }
+    return same ? FX_READ_OK : FX_READ_OTHER_KEY;
+}
+
+#endif
