@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
 
 /* Two halves of each shard, and what doubling takes beyond, are a small part of the limit. */
 static uint64_t wbuf_size_max(const fx_engine *engine) {
@@ -75,7 +74,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
         engine->shard_count = 0;
         return FEOX_ERR_MEMORY;
     }
-    if (!fx_random_bytes(&engine->hash_key, sizeof engine->hash_key)) {
+    if (!fx_hash_key_init(&engine->hash_key)) {
         fx_engine_deinit(engine);
         return FEOX_ERR_UNSUPPORTED;
     }

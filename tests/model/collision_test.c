@@ -77,7 +77,7 @@ static size_t lanes_cancel(unsigned char *key, uint64_t i) {
 /* All in one bucket of one shard, if the store's hash had the key 0, 0. Every 256th try fits. */
 static size_t crafted(unsigned char *key, uint64_t i) {
     static uint64_t next;
-    const fx_hash_key known = {0, 0};
+    const fx_hash_key known = {.k0 = 0};
     for (next = i == 0 ? 0 : next;; next++) {
         put_words(key, next, 0);
         if ((fx_hash(&known, key, 16) & 0xff) == 0) {
@@ -212,7 +212,7 @@ static void chosen_keys_spread_like_random_ones(void **state) {
  */
 static void crafted_keys_do_collide_without_the_secret(void **state) {
     (void)state;
-    const fx_hash_key known = {0, 0};
+    const fx_hash_key known = {.k0 = 0};
     uint64_t low_bits[256] = {0};
     for (uint64_t i = 0; i < 2000; i++) {
         unsigned char key[16];
@@ -232,6 +232,9 @@ static void each_store_has_its_own_secret(void **state) {
         assert_ok(feox_close(store));
         for (size_t k = 0; k < i; k++) {
             assert_true(keys[i].k0 != keys[k].k0 && keys[i].k1 != keys[k].k1);
+            for (size_t w = 0; w < 8; w++) {
+                assert_true(keys[i].rounds[w] != keys[k].rounds[w]);
+            }
         }
     }
 }

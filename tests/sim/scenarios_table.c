@@ -82,7 +82,7 @@ static void table_check(void *state) {
  * to the other half of a directory. Key 15 has the tag of key 1. */
 static table_state *table_make(unsigned count) {
     table_state *s = explore_alloc(sizeof *s);
-    s->hash_key = (fx_hash_key){11, 22};
+    s->hash_key = (fx_hash_key){.k0 = 11, .k1 = 22};
     fx_slab_pool_init(&s->pool);
     for (unsigned i = 0; i < KEYS; i++) {
         key_find(s, i, i % 2 | (i >= 8 ? DIRECTORY_BIT : 0), i == 15 ? &s->keys[1] : NULL);
