@@ -46,6 +46,14 @@ struct fx_chunk {
 
 _Static_assert(sizeof(fx_chunk) <= PAGE, "the chunk header fits a page");
 
+#define ARENA_SIZE ((size_t)2 << 20)
+
+/* Stands in the last page of its 2 MiB, so that what is cut from the front lies on whole pages. */
+typedef struct fx_arena {
+    struct fx_arena *next;
+    size_t used; /* bytes from its start */
+} fx_arena;
+
 /* A chunk of which nothing is in memory. */
 struct fx_vacant_chunk {
     fx_chunk *chunk;
@@ -86,6 +94,38 @@ void fx_slab_pool_deinit(fx_slab_pool *pool) {
         fx_mem_unmap(pool->vacant[i].chunk, CHUNK_SIZE);
     }
     fx_mem_free(pool->vacant);
+    while (pool->arenas != NULL) {
+        fx_arena *arena = pool->arenas;
+        pool->arenas = arena->next;
+        fx_mem_unmap((uint8_t *)arena + PAGE - ARENA_SIZE, ARENA_SIZE);
+    }
+}
+
+static bool arena_create_locked(fx_slab_pool *pool) {
+    uint8_t *start = fx_mem_map(ARENA_SIZE, ARENA_SIZE);
+    if (start == NULL) {
+        return false;
+    }
+    fx_mem_huge(start, ARENA_SIZE, fx_slab_pool_used(pool) >= HUGE_FROM);
+    fx_arena *arena = (fx_arena *)(void *)(start + ARENA_SIZE - PAGE);
+    *arena = (fx_arena){.next = pool->arenas};
+    pool->arenas = arena;
+    fx_slab_pool_charge(pool, (int64_t)PAGE);
+    return true;
+}
+
+void *fx_slab_pool_take(fx_slab_pool *pool, size_t size) {
+    size = (size_t)fx_round_up(size, PAGE);
+    FX_ASSERT(size <= ARENA_SIZE - PAGE);
+    uint8_t *memory = NULL;
+    fx_spinlock_lock(&pool->lock);
+    bool has_room = pool->arenas != NULL && pool->arenas->used + size <= ARENA_SIZE - PAGE;
+    if (has_room || arena_create_locked(pool)) {
+        memory = (uint8_t *)pool->arenas + PAGE - ARENA_SIZE + pool->arenas->used;
+        pool->arenas->used += size;
+    }
+    fx_spinlock_unlock(&pool->lock);
+    return memory;
 }
 
 void fx_slab_pool_charge(fx_slab_pool *pool, int64_t bytes) {

@@ -31,6 +31,7 @@ typedef struct fx_slab_pool {
     fx_spinlock lock;                 /* guards all but `used`, and the headers of the chunks */
     fx_chunk *chunks;                 /* those in use */
     fx_chunk *roomy[FX_SLAB_CLASSES]; /* those of a class with room for a span */
+    struct fx_arena *arenas;          /* fx_slab_pool_take cuts from the first */
     fx_vacant_chunk *vacant;          /* empty ones: addresses that keep their class */
     size_t vacant_count, vacant_capacity;
     uint64_t used; /* atomic, relaxed: bytes really taken, everything charged to the store */
@@ -51,6 +52,10 @@ struct fx_slab {
 void fx_slab_pool_init(fx_slab_pool *pool);
 /* Unmaps everything; no slab may be used afterwards. */
 void fx_slab_pool_deinit(fx_slab_pool *pool);
+/* Zeroed memory of whole pages, a small part of 2 MiB, which keeps its address until deinit: who is
+ * done with it discards its contents and takes it up again. On huge pages once the store is large.
+ * What it holds the caller charges. NULL: no memory. */
+void *fx_slab_pool_take(fx_slab_pool *pool, size_t size);
 /* Other memory of the store is charged here too, so that one number is the store's memory. */
 void fx_slab_pool_charge(fx_slab_pool *pool, int64_t bytes);
 uint64_t fx_slab_pool_used(const fx_slab_pool *pool);

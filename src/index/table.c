@@ -50,7 +50,7 @@ static void overflow_init(fx_segment *segment) {
 /* Empty. */
 static fx_segment *segment_create(fx_table *table, uint32_t buckets, uint32_t depth) {
     fx_segment *segment = table->spare_count > 0 ? table->spare[--table->spare_count]
-                                                 : fx_mem_map(sizeof *segment, PAGE);
+                                                 : fx_slab_pool_take(table->pool, sizeof *segment);
     if (segment == NULL) {
         return NULL;
     }
@@ -90,10 +90,7 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
     for (size_t i = 0; i < (size_t)1 << depth; i++) {
         directory->segments[i] = segment_create(table, buckets, depth);
         if (directory->segments[i] == NULL) {
-            while (i-- > 0) {
-                fx_mem_unmap(directory->segments[i], sizeof(fx_segment));
-            }
-            fx_mem_free(directory);
+            fx_mem_free(directory); /* segments go with the pool */
             return false;
         }
     }
@@ -110,14 +107,6 @@ void fx_table_deinit(fx_table *table) {
     fx_directory *directory = table->directory;
     if (directory == NULL) {
         return;
-    }
-    for (size_t i = 0; i < (size_t)1 << directory->depth;) {
-        fx_segment *segment = directory->segments[i];
-        i += segment_stride(directory, segment);
-        fx_mem_unmap(segment, sizeof *segment);
-    }
-    while (table->spare_count > 0) {
-        fx_mem_unmap(table->spare[--table->spare_count], sizeof(fx_segment));
     }
     fx_mem_free(table->spare);
     fx_mem_free(directory);
