@@ -49,6 +49,16 @@ void fx_sweeper_step(fx_engine *engine, uint64_t now_ns) {
     }
 }
 
+void fx_sweeper_finish(fx_engine *engine, uint64_t now_ns) {
+    for (uint32_t i = 0; i < engine->shard_count && !engine->read_only; i++) {
+        size_t key_len;
+        if (sweep_some(&engine->shards[i], now_ns, &key_len) == FEOX_END &&
+            fx_commit_relieve(&engine->shards[i], key_len, 0, true) == FEOX_OK) {
+            (void)sweep_some(&engine->shards[i], now_ns, &key_len);
+        }
+    }
+}
+
 uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out) {
     uint64_t freed = 0;
     *waiting_out = 0;

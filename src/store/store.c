@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "disk/dev.h"
 #include "engine/commit.h"
+#include "engine/sweeper.h"
 
 static uint64_t store_clock(void *context) {
     const feox_store *store = context;
@@ -197,5 +198,11 @@ feox_status feox_close(feox_store *store) {
         return FEOX_OK;
     }
     feox_status status = fx_store_enter(store);
-    return status != FEOX_OK ? status : stop(store, NULL);
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (store->engine.flusher != NULL) {
+        fx_sweeper_finish(&store->engine, fx_engine_now(&store->engine));
+    }
+    return stop(store, NULL);
 }
