@@ -89,9 +89,13 @@ static feox_status create_file(fx_recovery *r, const fx_flusher_options *options
         return fx_error_set(FEOX_ERR_SPACE, 0, "a store needs at least %llu bytes",
                             (unsigned long long)blocks * FX_BLOCK_SIZE);
     }
-    if (blocks > FX_EXTENTS_BLOCK_MAX || !fx_random_bytes(&root.id, sizeof root.id) ||
+    if (blocks > FX_EXTENTS_BLOCK_MAX) {
+        return fx_error_set(FEOX_ERR_SPACE, 0, "no file can have %llu bytes",
+                            (unsigned long long)options->file_size_initial);
+    }
+    if (!fx_random_bytes(&root.id, sizeof root.id) ||
         !fx_random_bytes(&root.epoch, sizeof root.epoch)) {
-        return fx_error_set(FEOX_ERR_IO, 0, "no random numbers, or no such size");
+        return fx_error_set(FEOX_ERR_IO, 0, "no random numbers to be had");
     }
     root.file_blocks = blocks;
     int error = 0;
