@@ -313,8 +313,9 @@ typedef struct feox_lookup {
     feox_status status;
 } feox_lookup;
 
-/* Looks up `count` keys with their cache misses and disk reads overlapped; faster than a loop from
- * a few keys on. FEOX_OK unless one lookup failed (< 0): then the first such status. */
+/* Looks up `count` keys with their cache misses overlapped; faster than a loop from a few keys on.
+ * Values on disk are read one after the other. FEOX_OK unless one lookup failed (< 0): then the
+ * first such status. */
 FEOX_API feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count);
 
 typedef struct feox_key_info {
