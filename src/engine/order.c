@@ -87,6 +87,14 @@ feox_status fx_order_merge_locked(fx_engine *engine) {
     return status;
 }
 
+void fx_order_merge_long(fx_engine *engine) {
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        if (fx_load_relaxed(&engine->shards[i].pending_count) >= FX_PENDING_LONG / 2) {
+            (void)fx_order_merge_shard(&engine->shards[i]);
+        }
+    }
+}
+
 feox_status fx_order_merge(fx_engine *engine) {
     fx_mutex_lock(&engine->merge_lock);
     feox_status status = fx_order_merge_locked(engine);

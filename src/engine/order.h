@@ -16,6 +16,14 @@ feox_status fx_order_merge(fx_engine *engine);
 feox_status fx_order_merge_locked(fx_engine *engine);
 /* Merges one shard. */
 feox_status fx_order_merge_shard(fx_shard *shard);
+/* From this many changes on the background merges a list, so that its writers need not. */
+#define FX_PENDING_LONG (FX_PENDING_MAX / 2)
+/* A hint, without a lock. */
+static inline bool fx_order_is_long(const fx_shard *shard) {
+    return fx_load_relaxed(&shard->pending_count) >= FX_PENDING_LONG;
+}
+/* Merges every list that is long, or half of that. Without memory it stays pending. */
+void fx_order_merge_long(fx_engine *engine);
 /* Fills the empty order with `count` records in any order, each of another key; recovery. */
 feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count);
 /* Anything pending? A hint, without a lock. */

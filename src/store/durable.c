@@ -49,7 +49,7 @@ feox_status feox_wait_durable(feox_store *store, uint64_t sequence, int64_t time
     }
     status = fx_flusher_wait(flusher, sequence, 0);
     if (status == FEOX_PENDING) {
-        fx_workers_hurry(&store->workers);
+        fx_workers_hurry(&store->workers, FX_URGENT_FLUSH);
         status = fx_flusher_wait(flusher, sequence, (uint64_t)timeout_ms);
     }
     return status;

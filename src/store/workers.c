@@ -8,6 +8,7 @@
 
 #include "engine/evict.h"
 #include "engine/flusher.h"
+#include "engine/order.h"
 #include "engine/sweeper.h"
 
 /* How soon a flush that was urgent and found no room is tried again. */
@@ -28,12 +29,12 @@ static void step(fx_workers *workers, uint64_t *swept_ns) {
     }
 }
 
-/* Waits until something is urgent, or for `interval_ms`. True: it is urgent. */
-static bool wait_locked(fx_workers *workers, uint64_t interval_ms) {
+/* Waits until something is urgent, or for `interval_ms`. Returns what is. */
+static uint32_t wait_locked(fx_workers *workers, uint64_t interval_ms) {
     if (fx_load_relaxed(&workers->urgent) == 0) {
         fx_cond_wait_for(&workers->wake, &workers->lock, interval_ms);
     }
-    return fx_exchange_acq_rel(&workers->urgent, 0u) != 0;
+    return fx_exchange_acq_rel(&workers->urgent, 0u);
 }
 
 static void *run(void *argument) {
@@ -49,14 +50,17 @@ static void *run(void *argument) {
     bool again = false; /* what was urgent found no room: it has not become less so */
     fx_mutex_lock(&workers->lock);
     while (!workers->stop) {
-        bool urgent = wait_locked(workers, again && interval > RETRY_MS ? RETRY_MS : interval);
-        urgent = urgent || again;
+        uint32_t urgent = wait_locked(workers, again && interval > RETRY_MS ? RETRY_MS : interval);
         if (workers->stop) {
             break;
         }
         fx_mutex_unlock(&workers->lock);
         uint64_t now = fx_engine_now(engine);
-        if (urgent) { /* a failure is told to who asks for durability */
+        if ((urgent & FX_URGENT_MERGE) != 0) {
+            fx_order_merge_long(engine);
+        }
+        if ((urgent & FX_URGENT_FLUSH) != 0 || again) {
+            /* A failure is told to who asks for durability. */
             feox_status status =
                 fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher), now);
             again = status != FEOX_OK && fx_flusher_status(engine->flusher) == FEOX_OK;
@@ -71,9 +75,10 @@ static void *run(void *argument) {
     return NULL;
 }
 
-void fx_workers_hurry(fx_workers *workers) {
+void fx_workers_hurry(fx_workers *workers, uint32_t what) {
     /* Who finds it set has committed before the thread clears it and cuts the group. */
-    if (fx_load_relaxed(&workers->urgent) != 0 || fx_exchange_acq_rel(&workers->urgent, 1u) != 0) {
+    if ((fx_load_relaxed(&workers->urgent) & what) != 0 ||
+        fx_or_acq_rel(&workers->urgent, what) != 0) {
         return;
     }
     fx_mutex_lock(&workers->lock);

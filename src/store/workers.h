@@ -10,13 +10,16 @@
 #include "base/lock.h"
 #include "engine/engine.h"
 
+/* What may be urgent; bits. */
+enum { FX_URGENT_FLUSH = 1u, FX_URGENT_MERGE = 2u };
+
 typedef struct fx_workers {
     fx_engine *engine;
     uint32_t flush_interval_ms, sweep_interval_ms;
     fx_mutex lock;
     fx_cond wake;
     bool stop;       /* guarded by lock */
-    uint32_t urgent; /* atomic: something is to be flushed now */
+    uint32_t urgent; /* atomic: what is to be done now, FX_URGENT_... */
     pthread_t thread;
     bool running;
 } fx_workers;
@@ -24,9 +27,10 @@ typedef struct fx_workers {
 /* FEOX_ERR_MEMORY: no thread to be had. Signals are blocked in the thread. */
 feox_status fx_workers_start(fx_workers *workers, fx_engine *engine, uint32_t flush_interval_ms,
                              uint32_t sweep_interval_ms);
-/* The open group is flushed as soon as the thread can: who commits while it does shares the next.
- * Any thread, no lock held. Cost: a load if it was asked for already. */
-void fx_workers_hurry(fx_workers *workers);
+/* As soon as the thread can, the open group is flushed (who commits while it does shares the next),
+ * or long lists of the order are merged. Any thread, no lock held. Cost: a load if it was asked for
+ * already. */
+void fx_workers_hurry(fx_workers *workers, uint32_t what);
 /* Returns when the thread is gone. Also after a failed or missing start. */
 void fx_workers_stop(fx_workers *workers);
 

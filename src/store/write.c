@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "engine/evict.h"
 #include "engine/fetch.h"
+#include "engine/order.h"
 #include "engine/sweeper.h"
 
 uint64_t fx_write_expiry(uint64_t now_ns, uint64_t ttl_ms) {
@@ -299,7 +300,7 @@ feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count) {
 static feox_status settle(fx_writing *w, fx_shard *shard) {
     fx_waiting self = {shard, w->committed.version, w->committed.group};
     if (w->kept) {
-        fx_workers_hurry(&w->store->workers);
+        fx_workers_hurry(&w->store->workers, FX_URGENT_FLUSH);
         return FEOX_OK;
     }
     if (w->later != NULL) {
@@ -355,6 +356,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     }
     fx_block_release(w->block);
     fx_block_release(w->loaded);
+    if (FX_UNLIKELY(fx_order_is_long(shard))) {
+        fx_workers_hurry(&w->store->workers, FX_URGENT_MERGE);
+    }
     if (status == FEOX_OK && w->durable) {
         status = settle(w, shard);
     }
