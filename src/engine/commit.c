@@ -486,7 +486,8 @@ bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group) {
 bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version) {
     for (uint32_t i = 0; i < shard->hidden_count; i++) {
         fx_hidden h = shard->hidden[i];
-        if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version)) {
+        bool left = fx_flusher_left_locked(shard->engine->flusher);
+        if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version, left)) {
             continue;
         }
         shard->hidden_count--;

@@ -193,6 +193,10 @@ bool fx_flusher_refused(const fx_flusher *flusher) {
     return fx_load_relaxed(&flusher->refusal.lasts) != 0;
 }
 
+bool fx_flusher_left_locked(const fx_flusher *flusher) {
+    return flusher->flight_left;
+}
+
 void fx_flusher_tell(const fx_flusher *flusher) {
     (void)fx_volume_status(flusher);
 }
