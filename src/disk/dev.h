@@ -7,10 +7,14 @@
  * write that is on stable storage when it is reaped, by itself; it covers no other. After a failed
  * SYNC (and after a failed write of either kind) nothing is known of the writes it covered: every
  * queue of the device is dead, and every later operation, grow and shrink included, fails with the
- * same error. It is never retried into success. read() goes on. Threads: read, size from any
- * thread; each queue belongs to one thread at a time, and whoever submits reaps before it hands the
- * queue on; grow, shrink and close belong to the owner of the store. In a forked child only close
- * is legal: it gives the descriptor back and leaves the rest.
+ * same error. It is never retried into success. read() goes on.
+ * The exception: a write of either kind for which there is no space (copy on write, thin devices,
+ * quotas) is refused with -ENOSPC. Each of its blocks holds its old or its new bytes, as read()
+ * says; nothing else is touched, and the queue lives on. No other operation of a queue gives
+ * -ENOSPC: a SYNC that fails for want of space has lost what was written before, and gives -EIO.
+ * Threads: read, size from any thread; each queue belongs to one thread at a time, and whoever
+ * submits reaps before it hands the queue on; grow, shrink and close belong to the owner of the
+ * store. In a forked child only close is legal: it gives the descriptor back and leaves the rest.
  */
 #ifndef FX_DISK_DEV_H
 #define FX_DISK_DEV_H
@@ -48,7 +52,7 @@ typedef struct fx_dev_vtable {
     /* Extends the file to `size` with space really reserved (zeros), and makes that durable.
      * -ENOSPC (device full, quota, or RLIMIT_FSIZE) leaves the old size. */
     int (*grow)(fx_dev *dev, uint64_t size);
-    /* Cuts the file to `size`, durably. */
+    /* Cuts the file to `size`, durably. -ENOSPC: it is as long as it was. */
     int (*shrink)(fx_dev *dev, uint64_t size);
     int (*queue_open)(fx_dev *dev, fx_dev_queue **queue_out);
     void (*close)(fx_dev *dev); /* unlocks */

@@ -27,6 +27,7 @@ typedef struct fx_dev_file {
     fx_dev_queue *spare; /* the ring that open made to see whether it can, for the first queue */
     uint32_t direct;     /* O_DIRECT is on; it is only ever turned off */
     uint32_t no_dsync;   /* the system cannot write and flush in one call */
+    uint32_t unsafe;     /* something was written since the last flush began */
     uint64_t size;       /* when the system last told it */
     int error;           /* 0, or the -errno that made the device dead; set once */
 } fx_dev_file;
@@ -75,8 +76,8 @@ static inline fx_dev_file *fx_dev_file_of(fx_dev *dev) {
 
 /* Does one operation from byte `done` on, here and now, and settles its result. */
 void fx_dev_file_run(fx_dev_file *file, fx_dev_op *op, size_t done);
-/* Stores the result of an operation; a failed WRITE or SYNC makes the device dead, and none of
- * them succeeds on a dead one. */
+/* Stores the result of an operation; a failed WRITE or SYNC makes the device dead, unless a write
+ * was only refused for want of space; and none of them succeeds on a dead one. */
 void fx_dev_file_settle(fx_dev_file *file, fx_dev_op *op, int result);
 /* 0 if the operation may start, else the error to settle it with. */
 int fx_dev_file_admit(fx_dev_file *file, const fx_dev_op *op);

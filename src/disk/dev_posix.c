@@ -14,6 +14,10 @@
  *    first failed WRITE or SYNC (grow's and shrink's included) is kept in the device, and every
  *    later operation of every queue fails with it. read() goes on: it vouches for nothing.
  *    (Rebello et al., "Can applications recover from fsync failures?", ATC 2020.)
+ *    A write that finds no space is another thing: the system took nothing over that it could lose
+ *    later. Only a WRITE_SYNC may be told so by its flush, on behalf of writes before it; if there
+ *    were any since the last flush, it counts as one that failed. A flush that found no space is
+ *    told as -EIO, so that -ENOSPC has one meaning.
  * 4. O_DIRECT where the file system states that 4096 bytes are aligned enough; where it says
  *    nothing, the first transfers find out: EINVAL turns it off for good and is tried again. One
  *    mode per device, so that no page cache stands beside direct writes. Values are cached above,
@@ -132,10 +136,22 @@ static int transfer(fx_dev_file *file, fx_dev_kind kind, uint64_t offset, uint8_
 
 /* ---- Operations ----------------------------------------------------------------------------- */
 
+static bool lacks_space(int error) {
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
 /* Makes the device dead; the first error stays. Returns it. */
 static int die(fx_dev_file *file, int error) {
     int first = 0;
+    error = lacks_space(error) ? -EIO : error;
     return fx_cas_acq_rel(&file->error, &first, error) ? error : first;
+}
+
+/* A write that did not happen, and nothing else did not. */
+static bool is_refusal(const fx_dev_file *file, const fx_dev_op *op, int result) {
+    return lacks_space(result) &&
+           (op->kind == FX_DEV_WRITE ||
+            (op->kind == FX_DEV_WRITE_SYNC && fx_load_acquire(&file->unsafe) == 0));
 }
 
 bool fx_dev_file_is_foreign(const fx_dev_file *file) {
@@ -155,9 +171,14 @@ int fx_dev_file_admit(fx_dev_file *file, const fx_dev_op *op) {
 }
 
 void fx_dev_file_settle(fx_dev_file *file, fx_dev_op *op, int result) {
+    if (op->kind == FX_DEV_WRITE && fx_load_relaxed(&file->unsafe) == 0) {
+        fx_store_release(&file->unsafe, 1u);
+    }
     if (op->kind != FX_DEV_READ) {
-        if (result != 0) {
-            (void)die(file, result);
+        if (is_refusal(file, op, result)) {
+            result = -ENOSPC;
+        } else if (result != 0) {
+            result = die(file, result);
         } else {
             /* A flush may have been told of success after another one took the error away. */
             result = fx_load_acquire(&file->error);
@@ -193,6 +214,7 @@ static int write_sync(fx_dev_file *file, const fx_dev_op *op, size_t done) {
 void fx_dev_file_run(fx_dev_file *file, fx_dev_op *op, size_t done) {
     int result = fx_dev_file_admit(file, op);
     if (result == 0 && op->kind == FX_DEV_SYNC) {
+        fx_store_release(&file->unsafe, 0u);
         result = data_sync(file);
     } else if (result == 0 && op->kind == FX_DEV_WRITE_SYNC) {
         result = write_sync(file, op, done);
@@ -309,7 +331,7 @@ static int shrink(fx_dev *dev, uint64_t size) {
     }
     result = resize(file, size);
     if (result != 0) {
-        return result;
+        return lacks_space(result) ? -ENOSPC : result;
     }
     fx_store_relaxed(&file->size, size);
     return full_sync(file);

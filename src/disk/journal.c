@@ -139,6 +139,11 @@ static unsigned known_words(const uint8_t *bytes, const fx_store_id *id, uint64_
            (unsigned)(fx_get_u64(bytes + 40) == epoch);
 }
 
+bool fx_journal_begun(const uint8_t *bytes, const fx_store_id *id, uint64_t position,
+                      uint64_t epoch) {
+    return known_words(bytes, id, position, epoch) == 5;
+}
+
 static bool mend(uint8_t *bytes, size_t available, const fx_store_id *id, uint64_t position,
                  uint64_t epoch) {
     fx_journal_entry entry;

@@ -51,6 +51,9 @@ void fx_journal_seal(uint8_t *to, const fx_store_id *id);
  * `available` bytes. */
 bool fx_journal_decode(const uint8_t *bytes, size_t available, const fx_store_id *id,
                        uint64_t position, uint64_t epoch, fx_journal_entry *entry_out);
+/* An entry of this place and epoch begins here, whole or not: its first sector arrived. */
+bool fx_journal_begun(const uint8_t *bytes, const fx_store_id *id, uint64_t position,
+                      uint64_t epoch);
 typedef enum fx_journal_state {
     FX_JOURNAL_OTHER, /* no entry of this epoch begins here */
     FX_JOURNAL_SOUND,

@@ -17,6 +17,8 @@
  */
 #include "engine/cleaner.h"
 
+#include <errno.h>
+
 #include "base/atomic.h"
 #include "base/error.h"
 #include "engine/compactor.h"
@@ -226,6 +228,9 @@ static feox_status cut(fx_flusher *flusher, uint64_t keep) {
     keep = keep > flusher->initial_blocks ? keep : flusher->initial_blocks;
     int error = fx_space_shrink(&flusher->space, keep, 0);
     fx_volume_publish(flusher);
+    if (error == -ENOSPC) {
+        return fx_error_set(FEOX_ERR_SPACE, ENOSPC, "the file stays as long as it is");
+    }
     return error == 0 ? FEOX_OK
                       : fx_volume_fail(flusher, FEOX_ERR_IO, -error, "the file was not shortened");
 }

@@ -84,11 +84,14 @@ static bool limbo_reserve(fx_shard *shard) {
                                                (shard->hidden_count + 1) * LIMBO_PER_COMMIT);
 }
 
-/* No room for another change without work that the lock must not be held for. */
-static bool must_relieve(const fx_shard *shard, uint32_t changes) {
+/* No room for another change without work that the lock must not be held for. While the device
+ * refuses what is in the write buffer deletes go on: for them the room in the file is the bound.
+ */
+static bool must_relieve(const fx_shard *shard, uint32_t changes, bool deletes) {
     const fx_engine *engine = shard->engine;
     return shard->pending_count + shard->hidden_count + changes > FX_PENDING_MAX ||
-           (engine->persistent && fx_wbuf_full(&shard->wbuf));
+           (engine->persistent && fx_wbuf_full(&shard->wbuf) &&
+            !(deletes && fx_flusher_refused(engine->flusher)));
 }
 
 static uint64_t next_version(fx_shard *shard) {
@@ -223,7 +226,7 @@ static bool admit(fx_shard *shard, size_t key_len, uint64_t value_len, bool dele
 static feox_status put_reserve(fx_shard *shard, const fx_record *old, const fx_change *change,
                                uint32_t meta, bool in_place, fx_record **fresh_out) {
     fx_engine *engine = shard->engine;
-    if (must_relieve(shard, 1)) {
+    if (must_relieve(shard, 1, false)) {
         return FEOX_END;
     }
     if (exceeds_memory(shard, old, change, meta, in_place)) {
@@ -391,7 +394,7 @@ static feox_status delete_reserve(fx_shard *shard, const fx_record *old, uint64_
     if (FX_UNLIKELY(*group_out != 0)) {
         return FEOX_ERR_BUSY;
     }
-    if (must_relieve(shard, 1)) {
+    if (must_relieve(shard, 1, true)) {
         return FEOX_END;
     }
     if (!limbo_reserve(shard) ||
@@ -483,7 +486,8 @@ bool fx_commit_reveal_locked(fx_shard *shard, uint64_t group) {
 bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version) {
     for (uint32_t i = 0; i < shard->hidden_count; i++) {
         fx_hidden h = shard->hidden[i];
-        if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version)) {
+        bool left = fx_flusher_left_locked(shard->engine->flusher);
+        if (h.version != version || !fx_wbuf_cancel(&shard->wbuf, version, left)) {
             continue;
         }
         shard->hidden_count--;

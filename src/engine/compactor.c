@@ -13,6 +13,7 @@
  */
 #include "engine/compactor.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include "base/rng.h"
 #include "disk/checkpoint.h"
 #include "engine/mover.h"
+#include "engine/refusal.h"
 
 typedef struct work {
     fx_mover mover;
@@ -243,7 +245,7 @@ static feox_status prepare(fx_flusher *flusher, work *w, const fx_cleaning *what
 
 static void undo(fx_flusher *flusher, work *w) {
     int error = fx_staging_drain(&flusher->staging);
-    if (error != 0) {
+    if (error != 0 && error != -ENOSPC) {
         (void)fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
     }
     fx_mover_undo(flusher, &w->mover);
@@ -267,16 +269,36 @@ static void write_copy(fx_flusher *flusher, const fx_superblock *root) {
                      root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, FX_BLOCK_SIZE);
 }
 
-/* The first copy makes the checkpoint count. The second says the same, so that later damage to
- * either copy costs nothing; it may become durable with the next group. */
+/* Whether a copy that was refused is there all the same, or may be. It lies in one sector. */
+static bool is_there(fx_flusher *flusher, const fx_superblock *root) {
+    uint8_t *wanted = fx_staging_acquire(&flusher->staging)->buffer;
+    uint8_t *found = wanted + FX_BLOCK_SIZE;
+    fx_superblock_encode(wanted, root);
+    int error = fx_volume_read(flusher, root->generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE,
+                               found, FX_BLOCK_SIZE);
+    return error != 0 || memcmp(found, wanted, FX_SECTOR_SIZE) == 0;
+}
+
+/* The first copy makes the checkpoint count: refused, the other one goes on to count, unless it is
+ * there nevertheless, for a crash would find the one or the other. The second says the same, so
+ * that later damage to either copy costs nothing; it may become durable with the next group.
+ * Refused, there is an older one in its place, which the next checkpoint replaces. */
 int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root) {
     root->generation++;
     write_copy(flusher, root);
-    int error = fx_staging_sync(&flusher->staging);
+    int error = fx_staging_drain(&flusher->staging);
+    if (error == -ENOSPC && is_there(flusher, root)) {
+        return -EIO;
+    }
+    error = error == 0 ? fx_staging_sync(&flusher->staging) : error;
     if (error == 0) {
         root->generation++;
         write_copy(flusher, root);
         error = fx_staging_drain(&flusher->staging);
+        if (error == -ENOSPC) {
+            root->generation--;
+            error = 0;
+        }
     }
     return error;
 }
@@ -319,6 +341,7 @@ static void switch_over(fx_flusher *flusher, work *w, const fx_superblock *root)
         (void)sched_yield();
     }
     fx_journal_reset(&flusher->journal);
+    flusher->refusal.scar = 0; /* it is of the old epoch */
     fx_space_retire(&flusher->space, w->batch);
     fx_space_reclaim(&flusher->space, false);
     fx_add_relaxed(&flusher->corrupt_records, w->mover.lost);
@@ -336,21 +359,27 @@ feox_status fx_compactor_clean(fx_flusher *flusher, const fx_cleaning *what, uin
         return status;
     }
     status = prepare(flusher, &w, what);
-    if (status != FEOX_OK) {
+    int error = 0;
+    if (status == FEOX_OK) {
+        error = fx_staging_sync(&flusher->staging);
+        make_root(flusher, &w, &root);
+        error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
+    }
+    if (error == -ENOSPC) { /* nothing refers to what was written */
+        status = fx_error_set(FEOX_ERR_SPACE, ENOSPC, "the device has no room for a checkpoint");
+        fx_refusal_rest(flusher);
+    }
+    if (error != 0 && error != -ENOSPC) {
+        /* Which root is durable is not known: nothing may be reused or written. */
+        status = fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
+        fx_mem_free(w.batch);
+    } else if (status != FEOX_OK) {
         undo(flusher, &w);
         feox_status sticky = fx_volume_note_growth(flusher);
         status = sticky != FEOX_OK ? sticky : status;
     } else {
-        int error = fx_staging_sync(&flusher->staging);
-        make_root(flusher, &w, &root);
-        error = error == 0 ? fx_compactor_write_root(flusher, &root) : error;
-        if (error == 0) {
-            switch_over(flusher, &w, &root);
-            *moved_out = w.mover.moved_bytes;
-        } else { /* which root is durable is not known: nothing may be reused or written */
-            status = fx_volume_fail(flusher, FEOX_ERR_IO, -error, "a checkpoint was not written");
-            fx_mem_free(w.batch);
-        }
+        switch_over(flusher, &w, &root);
+        *moved_out = w.mover.moved_bytes;
     }
     fx_mover_deinit(&w.mover);
     fx_mem_free(w.table);

@@ -38,8 +38,8 @@ feox_status fx_compactor_clean(fx_flusher *flusher, const fx_cleaning *what, uin
  * space: as many of them as the free space allows. */
 feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact);
 
-/* Writes both copies of the superblock and counts its generation up; when this returns, the new one
- * is durable. 0 or -errno. */
+/* Writes both copies of the superblock and counts its generation up; when this returns 0, the new
+ * one is durable. -ENOSPC: it was refused, and the old one goes on to count. Else -errno. */
 int fx_compactor_write_root(fx_flusher *flusher, fx_superblock *root);
 
 #endif

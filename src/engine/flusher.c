@@ -21,6 +21,7 @@
 #include "engine/compactor.h"
 #include "engine/group.h"
 #include "engine/recover.h"
+#include "engine/refusal.h"
 #include "engine/volume.h"
 
 /* ---- Opening and closing ---- */
@@ -186,6 +187,14 @@ feox_status fx_flusher_status(const fx_flusher *flusher) {
 
 bool fx_flusher_made(const fx_flusher *flusher) {
     return flusher->made;
+}
+
+bool fx_flusher_refused(const fx_flusher *flusher) {
+    return fx_load_relaxed(&flusher->refusal.lasts) != 0;
+}
+
+bool fx_flusher_left_locked(const fx_flusher *flusher) {
+    return flusher->flight_left;
 }
 
 void fx_flusher_tell(const fx_flusher *flusher) {
@@ -426,11 +435,13 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
     }
     uint64_t first = oldest(flusher, &bytes, &full);
     uint64_t limit = (uint64_t)flush_interval_ms * 1000000u;
-    if (full || (first != 0 && now_ns >= first && now_ns - first >= limit)) {
+    bool old = first != 0 && now_ns >= first && now_ns - first >= limit;
+    bool rests = fx_refusal_rests(flusher, now_ns);
+    if ((full || old) && !(rests && fx_flusher_refused(flusher))) {
         (void)fx_group_flush(flusher, now_ns); /* a failure is told to who asks for durability */
     }
     fx_space_reclaim(&flusher->space, false);
-    if (fx_flusher_status(flusher) == FEOX_OK) {
+    if (fx_flusher_status(flusher) == FEOX_OK && !rests) {
         fx_cleaner_step(flusher, now_ns);
     }
     fx_flusher_leave(flusher);

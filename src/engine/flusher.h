@@ -37,6 +37,11 @@ fx_demand fx_flusher_demand(size_t key_len, uint64_t value_len, bool deletes);
  * unlock, fx_flusher_make_room, try again. So a full file is told to the write that does not fit,
  * and what was accepted can be written. */
 bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, const fx_demand *demand);
+/* The device refused the last group for want of space; it is tried again. Any thread. */
+bool fx_flusher_refused(const fx_flusher *flusher);
+/* A cut that could not be undone waits in the halves in flight, which nobody writes. Shard
+ * locked. */
+bool fx_flusher_left_locked(const fx_flusher *flusher);
 /* Makes room by flushing, growing the file, giving dead space back; nothing if there is some. No
  * lock held. FEOX_ERR_SPACE, or what a flush returns. */
 feox_status fx_flusher_make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns);

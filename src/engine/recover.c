@@ -460,7 +460,8 @@ static feox_status renew_root(fx_recovery *r) {
     root.counter = r->flusher->counter;
     int error = fx_compactor_write_root(r->flusher, &root);
     if (error != 0) {
-        return fx_error_set(FEOX_ERR_IO, -error, "writing the header of %s", r->path);
+        return fx_error_set(error == -ENOSPC ? FEOX_ERR_SPACE : FEOX_ERR_IO, -error,
+                            "writing the header of %s", r->path);
     }
     r->flusher->root = root;
     return FEOX_OK;

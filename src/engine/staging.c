@@ -3,6 +3,7 @@
  */
 #include "engine/staging.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -40,7 +41,7 @@ static void reap_one(fx_staging *staging) {
     fx_staging_slot *slot = (fx_staging_slot *)(void *)op;
     slot->under_way = false;
     staging->under_way--;
-    if (op->result != 0 && staging->error == 0) {
+    if (op->result != 0 && (staging->error == 0 || staging->error == -ENOSPC)) {
         staging->error = op->result;
     }
 }
@@ -78,7 +79,7 @@ void fx_staging_write_safely(fx_staging *staging, fx_staging_slot *slot, uint64_
 }
 
 void fx_staging_copy(fx_staging *staging, uint64_t offset, const uint8_t *bytes, size_t size) {
-    while (size > 0) {
+    while (size > 0 && staging->error == 0) {
         fx_staging_slot *slot = fx_staging_acquire(staging);
         size_t piece = size < FX_SEGMENT_SIZE_MAX ? size : FX_SEGMENT_SIZE_MAX;
         size_t whole = (size_t)fx_round_up(piece, FX_BLOCK_SIZE);

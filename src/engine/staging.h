@@ -19,7 +19,7 @@ typedef struct fx_staging {
     fx_dev_queue *queue;
     fx_staging_slot slots[FX_STAGING_SLOTS];
     unsigned under_way;
-    int error; /* the first one since the last drain, -errno */
+    int error;   /* the first one since the last drain, -errno; -ENOSPC gives way to any other */
     bool unsafe; /* something was written since the last sync */
     uint64_t written_bytes;
 } fx_staging;
@@ -35,9 +35,10 @@ void fx_staging_write(fx_staging *staging, fx_staging_slot *slot, uint64_t offse
 void fx_staging_write_safely(fx_staging *staging, fx_staging_slot *slot, uint64_t offset,
                              size_t size);
 /* Writes `size` bytes from anywhere, through the buffers; the last block is filled up with
- * zeros. */
+ * zeros. Ends early once a write is known to have failed. */
 void fx_staging_copy(fx_staging *staging, uint64_t offset, const uint8_t *bytes, size_t size);
-/* Waits for all writes. 0, or -errno of the first that failed. */
+/* Waits for all writes. 0, or -errno of the first that failed; -ENOSPC: some were refused, and the
+ * device has no other fault (dev.h). */
 int fx_staging_drain(fx_staging *staging);
 /* Drains, and makes all that was written durable. */
 int fx_staging_sync(fx_staging *staging);

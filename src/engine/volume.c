@@ -69,8 +69,16 @@ static void publish_room(fx_flusher *flusher, uint64_t run) {
     uint64_t keep = fx_volume_reserve(flusher);
     /* A table that outgrew its spare extents might find no room: no more puts until it has. */
     bool spare = flusher->space.spare[0].count >= fx_volume_table_blocks(flusher);
-    fx_store_relaxed(&flusher->room, spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS) : 0);
-    fx_store_relaxed(&flusher->room_deletes, room_beside(flusher, keep));
+    uint64_t room = spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS) : 0;
+    uint64_t room_deletes = room_beside(flusher, keep);
+    if (fx_load_relaxed(&flusher->refusal.lasts) != 0) {
+        uint64_t most = flusher->refusal.room_deletes;
+        room = 0;
+        run = 0;
+        room_deletes = room_deletes < most ? room_deletes : most;
+    }
+    fx_store_relaxed(&flusher->room, room);
+    fx_store_relaxed(&flusher->room_deletes, room_deletes);
     fx_store_relaxed(&flusher->run, run);
 }
 

@@ -40,6 +40,16 @@ typedef struct fx_cleaner {
     uint64_t long_ns; /* store time; 0: the file is not too long */
 } fx_cleaner;
 
+/* The device has no space for what is to be written into the file: refusal.h. */
+typedef struct fx_refusal {
+    uint32_t lasts;        /* relaxed, read by any thread: no group was written since */
+    uint64_t room_deletes; /* bytes of the open group that may be filled meanwhile, by deletes */
+    bool known;            /* the device has refused something since it was opened */
+    uint64_t scar;         /* byte of an entry in the ring that is there in part; 0: none */
+    uint32_t times;        /* that the background was refused ... */
+    uint64_t retry_ns;     /* ... and when it is to try again */
+} fx_refusal;
+
 struct fx_flusher {
     /* Constant after open. */
     fx_engine *engine;
@@ -88,8 +98,11 @@ struct fx_flusher {
     uint64_t lost_table;   /* opened to read, with so many bytes of the table lost */
     bool doubtful;         /* opened to read, with a group of the journal lost */
     fx_cleaner cleaner;
+    fx_refusal refusal;
     uint64_t charged; /* memory of segments and buffers that the engine's pool knows of */
-    bool flight_left; /* a cut that was to be undone waits in some write buffers */
+    /* A cut that was to be undone waits in some write buffers. Written with all shards locked;
+     * stable under any shard's lock. */
+    bool flight_left;
     char failure[160];
     int failure_errno;
 };

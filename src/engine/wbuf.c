@@ -209,12 +209,10 @@ void fx_wbuf_put(fx_wbuf *wbuf, const fx_entry *entry, fx_record *record, fx_blo
     fx_record_set_location(record, dirty_location(wbuf->open, (uint32_t)(slot - half->entries)));
 }
 
-bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version) {
-    fx_wbuf_half *half = &wbuf->halves[wbuf->open];
+static bool half_cancel(fx_wbuf_half *half, uint64_t version) {
     for (uint32_t i = half->count; i-- > 0;) {
         fx_wbuf_entry *entry = &half->entries[i];
-        if (entry->size > 0 &&
-            fx_format_record_version(half->bytes + entry->offset) == version) {
+        if (entry->size > 0 && fx_format_record_version(half->bytes + entry->offset) == version) {
             drop_block(half, entry);
             entry->record = NULL;
             entry->old_location = 0;
@@ -223,6 +221,11 @@ bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version) {
         }
     }
     return false;
+}
+
+bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version, bool flight) {
+    return half_cancel(&wbuf->halves[wbuf->open], version) ||
+           (flight && half_cancel(fx_wbuf_flight(wbuf), version));
 }
 
 void fx_wbuf_delete(fx_wbuf *wbuf, const fx_entry *entry, uint64_t location, uint64_t now_ns) {

@@ -81,9 +81,10 @@ void fx_wbuf_put(fx_wbuf *wbuf, const fx_entry *entry, fx_record *record, fx_blo
 /* The key of `entry` is deleted; `location` as above. Writes no tombstone if nothing of the key can
  * be on disk. The caller no longer uses the record's location. */
 void fx_wbuf_delete(fx_wbuf *wbuf, const fx_entry *entry, uint64_t location, uint64_t now_ns);
-/* Takes the entry of this version back out of the open half; what it was to replace stays as it is.
- * Only for an entry that replaced no other in its half. False: it is not there. O(entries). */
-bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version);
+/* Takes the entry of this version back out of the open half, or, with `flight`, of the one in
+ * flight, which then nobody may be writing; what it was to replace stays as it is. Only for an
+ * entry that replaced no other in its half. False: it is not there. O(entries). */
+bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version, bool flight);
 /* The record moves in memory without a new version (eviction): its entry, if any, follows. */
 void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to);
 /* Bytes waiting in the open half (large values included) are past the bound. */

@@ -266,34 +266,52 @@ feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len) 
     return group == 0 ? FEOX_OK : fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
 }
 
-feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count) {
+/* The last group that any of them is still waiting for; 0: none is. */
+static uint64_t last_group(const fx_waiting *list, size_t count) {
     uint64_t group = 0;
     for (size_t i = 0; i < count; i++) {
-        group = list[i].group > group ? list[i].group : group;
+        bool waits = list[i].shard != NULL;
+        group = waits && list[i].group > group ? list[i].group : group;
     }
-    if (group == 0) {
-        return FEOX_OK;
-    }
-    fx_engine *engine = &store->engine;
-    feox_status status = fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
-    if (status == FEOX_OK) {
-        return status;
-    }
-    /* Some may have been in a group before the one that failed. */
-    uint64_t durable = 0;
-    bool all = true;
-    (void)fx_flusher_durable(engine->flusher, &durable);
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].group <= durable) {
-            list[i].shard = NULL;
-        } else if (list[i].shard != NULL) {
-            fx_spinlock_lock(&list[i].shard->lock);
-            (void)fx_commit_cancel_locked(list[i].shard, list[i].version);
-            fx_spinlock_unlock(&list[i].shard->lock);
-            all = false;
+    return group;
+}
+
+/* Whether the write could be taken back. It keeps its shard, and waits for nothing any more. */
+static bool take_back(fx_waiting *write) {
+    fx_spinlock_lock(&write->shard->lock);
+    bool taken = fx_commit_cancel_locked(write->shard, write->version);
+    fx_spinlock_unlock(&write->shard->lock);
+    write->group = taken ? 0 : write->group;
+    return taken;
+}
+
+/* A write that cannot be taken back is in a group that another thread has under way by now: what
+ * becomes of that is what becomes of the write. */
+feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count) {
+    fx_flusher *flusher = store->engine.flusher;
+    feox_status failure = FEOX_OK;
+    uint64_t group;
+    while ((group = last_group(list, count)) != 0) {
+        feox_status status = fx_flusher_sync(flusher, group, fx_engine_now(&store->engine));
+        uint64_t durable = group;
+        if (status != FEOX_OK) { /* some may have been in a group before the one that failed */
+            (void)fx_flusher_durable(flusher, &durable);
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (list[i].group == 0 || list[i].shard == NULL) {
+                continue;
+            }
+            if (list[i].group <= durable) {
+                list[i].shard = NULL;
+            } else if (take_back(&list[i])) {
+                failure = status;
+            }
+        }
+        if (fx_flusher_status(flusher) != FEOX_OK) {
+            return last_group(list, count) != 0 ? status : failure;
         }
     }
-    return all ? FEOX_OK : status;
+    return failure;
 }
 
 /* What must be durable at once is waited for here, by the caller later, or by nobody. */

@@ -53,7 +53,8 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len, feox_wr
 /* Waits until nothing of the key is in flight. */
 feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len);
 /* Waits until some durable writes are on stable storage: one flush for all. If they cannot be,
- * those that are not are taken back, and the others lose their shard. */
+ * those that are not are taken back, and the others lose their shard. (If the store has become
+ * read-only, those that cannot be taken back stay hidden.) */
 feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count);
 
 /* For `decide`: the live record's value, in place. False: it must be read from disk first; return

@@ -447,6 +447,67 @@ static void test_safe_writes(void **state) {
     assert_true(fx_child_run(child_safe_write_fails, fx_temp_fresh("safe"), backend));
 }
 
+/* No space for a write: that one did not happen, and the device lives. */
+static void child_no_space_to_write(const char *path, int backend, int error) {
+    fx_dev *dev = NULL;
+    fx_dev_queue *queue = NULL;
+    uint8_t *buffer = fx_devs_blocks(1);
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 16 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queue) == 0);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_pwrite64, error));
+    for (unsigned i = 0; i < 2; i++) {
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == -ENOSPC);
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_SYNC, 0, NULL, 0) == 0);
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE_SYNC, 0, buffer, BLOCK) == 0);
+        FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_READ, 0, buffer, BLOCK) == 0);
+    }
+    FX_CHILD_CHECK(fx_dev_grow(dev, 20 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_pwritev2, error));
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE_SYNC, 0, buffer, BLOCK) == -ENOSPC);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE_SYNC, 0, buffer, BLOCK) == -ENOSPC);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_SYNC, 0, NULL, 0) == 0);
+    /* What waited for a flush may be what found no space. */
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == -ENOSPC);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE_SYNC, 0, buffer, BLOCK) == -EIO);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == -EIO);
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+}
+
+static void child_device_full(const char *path, int backend) {
+    child_no_space_to_write(path, backend, ENOSPC);
+}
+
+static void child_over_quota(const char *path, int backend) {
+    child_no_space_to_write(path, backend, EDQUOT);
+}
+
+/* No space for what was written before is a flush that failed. */
+static void child_no_space_to_sync(const char *path, int backend) {
+    fx_dev *dev = NULL;
+    fx_dev_queue *queue = NULL;
+    uint8_t *buffer = fx_devs_blocks(1);
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 16 * BLOCK) == 0);
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queue) == 0);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == 0);
+    FX_CHILD_CHECK(fx_child_forbid(SYS_fdatasync, ENOSPC));
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_SYNC, 0, NULL, 0) == -EIO);
+    FX_CHILD_CHECK(fx_devs_do(queue, FX_DEV_WRITE, 0, buffer, BLOCK) == -EIO);
+    FX_CHILD_CHECK(fx_dev_grow(dev, 20 * BLOCK) == -EIO);
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+}
+
+static void test_no_space(void **state) {
+    int backend = *(int *)*state;
+    fx_dev_close(fx_devs_new(fx_temp_fresh("try"), backend));
+    assert_true(fx_child_run(child_device_full, fx_temp_fresh("full"), backend));
+    assert_true(fx_child_run(child_over_quota, fx_temp_fresh("quota"), backend));
+    assert_true(fx_child_run(child_no_space_to_sync, fx_temp_fresh("full-sync"), backend));
+}
+
 static void child_no_threads(const char *path, int backend) {
     fx_dev *dev = NULL;
     FX_CHILD_CHECK(fx_child_forbid(SYS_clone, EAGAIN) && fx_child_forbid(SYS_clone3, EAGAIN));
@@ -580,6 +641,7 @@ int main(void) {
         BOTH(test_file_size_limit),
         BOTH(test_dead_after_failed_sync),
         BOTH(test_safe_writes),
+        BOTH(test_no_space),
         cmocka_unit_test(test_no_threads),
         cmocka_unit_test(test_ring_refused),
     };

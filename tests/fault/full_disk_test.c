@@ -1,8 +1,9 @@
 /* Full disks: the call that needs the space says so, nothing acknowledged is lost, reads and
  * deletes go on, and writes are taken again as soon as there is space, without reopening.
  *
- * On small file systems of their own (ext4, tmpfs, XFS: what this machine can mount, the
- * others are skipped by name), and, without any privilege, behind file_size_limit.
+ * On small file systems of their own (ext4, tmpfs, XFS, and btrfs, which refuses writes into blocks
+ * that the file has: what this machine can mount, the others are skipped by name), and, without any
+ * privilege, behind file_size_limit.
  * FEOX_LONG=1 makes more rounds and takes XFS, too; FEOX_SEED repeats a run.
  */
 #define _GNU_SOURCE
@@ -309,7 +310,9 @@ static fx_mount *mount_place(const place *where) {
         print_message("skipped: no %s here: %s\n", where->type, why_not);
         skip();
     }
-    fx_mount_fill(mount, "ballast", 64 * MIB);
+    if (strcmp(where->type, "btrfs") != 0) { /* it does not say what is left */
+        fx_mount_fill(mount, "ballast", 64 * MIB);
+    }
     return mount;
 }
 
@@ -382,6 +385,106 @@ static void test_others_data(void **state) {
     fx_mount_end(mount);
 }
 
+/* ---- A file system that copies on write ----------------------------------------------------- */
+
+/* Writes over what is there until that is refused; at most `most` times. */
+static void overwrite(writer *w, unsigned most) {
+    w->refused = 0;
+    for (unsigned i = 0; i < most && w->refused < 8 && w->wrong[0] == '\0'; i++) {
+        uint32_t number = (uint32_t)(kit_mix(++w->stamp) % w->count);
+        uint64_t stamp = ((uint64_t)w->id << 56) + w->stamp;
+        feox_status status = put(w, number, stamp);
+        if (status == FEOX_OK) {
+            w->stamps[number] = stamp;
+        } else if (status == FEOX_ERR_SPACE) {
+            w->refused++;
+        } else {
+            wrong(w, "overwrite", status);
+        }
+    }
+}
+
+static void overwrite_some(writer *w) {
+    overwrite(w, 300);
+}
+
+static void overwrite_until_refused(writer *w) {
+    overwrite(w, 20000);
+    if (w->refused == 0) {
+        wrong(w, "nothing was refused", FEOX_OK);
+    }
+}
+
+/* Deletes go on while what is in the write buffers finds no space. */
+static void drop_few(writer *w) {
+    for (uint32_t i = 0; i < w->count && i < 100; i++) {
+        feox_status status = w->stamps[i] != 0 ? drop(w, i) : FEOX_OK;
+        if (status == FEOX_OK) {
+            w->stamps[i] = 0;
+        } else {
+            wrong(w, "delete", status);
+        }
+    }
+}
+
+/* The file has blocks of its own, and there is no space to write over them. */
+static void test_no_space_for_own_blocks(void **state) {
+    fx_mount *mount = mount_place(*state);
+    const char *path = fx_mount_file(mount, "store");
+    const char *others = fx_mount_file(mount, "others");
+    feox_options options;
+    kit_options_init(&options);
+    crew c;
+    crew_init(&c, THREADS_MAX, SIZES_MIXED, 200);
+    feox_store *store = open_store(path, &options);
+    crew_use(&c, store, true);
+    for (unsigned i = 0; i < c.count; i++) {
+        for (uint32_t k = 0; k < c.writers[i].capacity; k++) {
+            c.writers[i].stamps[k] = 1 + k;
+            assert_ok(put(&c.writers[i], k, 1 + k));
+        }
+        c.writers[i].count = c.writers[i].capacity;
+    }
+    for (unsigned round = 0; round < (getenv("FEOX_LONG") != NULL ? 10 : 2); round++) {
+        bool durable = round % 2 == 0;
+        fx_mount_fill(mount, "others", 0);
+        crew_use(&c, store, durable);
+        crew_do(&c, overwrite_until_refused);
+        expect_alive(store);
+        crew_do(&c, verify);
+        crew_use(&c, store, false);
+        crew_do(&c, drop_few);
+        expect_alive(store);
+        crew_do(&c, verify);
+        feox_status flushed = feox_flush(store);
+        print_message("  round %u: flush on the full disk: %s\n", round, feox_status_name(flushed));
+        assert_true(flushed == FEOX_OK || flushed == FEOX_ERR_SPACE);
+        fx_file_remove(others);
+        fx_mount_settle(mount);
+        assert_ok(feox_flush(store));
+        crew_use(&c, store, durable);
+        crew_do(&c, overwrite_some);
+        for (unsigned i = 0; i < c.count; i++) {
+            assert_int_equal(c.writers[i].refused, 0);
+        }
+        assert_ok(feox_flush(store));
+        expect_alive(store);
+        crew_do(&c, verify);
+        assert_ok(kit_check(store));
+        if (round % 2 == 0) {
+            assert_ok(feox_close(store));
+            store = open_store(path, &options);
+        }
+    }
+    assert_ok(feox_close(store));
+    store = open_store(path, &options);
+    crew_use(&c, store, false);
+    crew_do(&c, verify);
+    assert_ok(feox_close(store));
+    crew_free(&c);
+    fx_mount_end(mount);
+}
+
 /* clang-format off */
 #define PLACE(test, where) {#test " [" #where "]", test, NULL, NULL, &(where)}
 /* clang-format on */
@@ -391,10 +494,12 @@ int main(void) {
     static place ext4 = {"ext4", 64 * MIB, false};
     static place tmpfs = {"tmpfs", 64 * MIB, false};
     static place xfs = {"xfs", 300 * MIB, true};
+    static place btrfs = {"btrfs", 220 * MIB, false};
     const struct CMUnitTest tests[] = {
         PLACE(test_others_data, ext4),          PLACE(test_own_data, ext4),
         PLACE(test_others_data, tmpfs),         PLACE(test_own_data, tmpfs),
         PLACE(test_others_data, xfs),           PLACE(test_own_data, xfs),
+        PLACE(test_no_space_for_own_blocks, btrfs),
         cmocka_unit_test(test_file_size_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

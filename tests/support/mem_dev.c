@@ -37,6 +37,10 @@ struct mem_dev {
     uint64_t fail_at;
     int fail_error;
     int dead; /* every operation fails with this */
+    uint64_t writes;
+    uint64_t refuse_from, refuse_upto; /* of these; 0: none */
+    bool refuse_scattered;
+    uint64_t refusals;
     uint64_t size_max;
     void (*hook)(void *context);
     void *hook_context;
@@ -138,15 +142,16 @@ static int door_queue_open(fx_dev *door, fx_dev_queue **queue_out) {
     return 0;
 }
 
-static void pending_add(mem_dev *dev, fx_dev_op *op) {
+/* `size` bytes of an operation, from `at` on. */
+static void pending_add(mem_dev *dev, fx_dev_op *op, size_t at, size_t size) {
     if (dev->count == dev->capacity) {
         dev->capacity = dev->capacity == 0 ? 64 : dev->capacity * 2;
         dev->pending = realloc(dev->pending, dev->capacity * sizeof *dev->pending);
     }
-    uint8_t *data = malloc(op->size);
-    memcpy(data, op->buffer, op->size);
+    uint8_t *data = malloc(size);
+    memcpy(data, (const uint8_t *)op->buffer + at, size);
     dev->pending[dev->count++] =
-        (pending){.offset = op->offset, .size = op->size, .data = data, .op = op};
+        (pending){.offset = op->offset + at, .size = size, .data = data, .op = op};
 }
 
 static void make_safe(mem_dev *dev) {
@@ -180,6 +185,28 @@ static void make_one_safe(mem_dev *dev, size_t i) {
     dev->count = kept;
 }
 
+static bool is_refused(mem_dev *dev) {
+    dev->writes++;
+    return dev->refuse_from != 0 && dev->writes >= dev->refuse_from &&
+           dev->writes < dev->refuse_upto;
+}
+
+/* Some blocks of a write that is refused arrive nevertheless. */
+static void write_some(mem_dev *dev, fx_dev_op *op) {
+    uint64_t blocks = op->size / FX_BLOCK_SIZE;
+    uint64_t upto = fx_rng_below(&dev->rng, blocks);
+    for (uint64_t i = 0; i < blocks; i++) {
+        size_t at = (size_t)i * FX_BLOCK_SIZE;
+        if (dev->refuse_scattered ? fx_rng_below(&dev->rng, 2) == 0 : i < upto) {
+            image_write(&dev->now, op->offset + at, (const uint8_t *)op->buffer + at,
+                        FX_BLOCK_SIZE);
+            pending_add(dev, op, at, FX_BLOCK_SIZE);
+        }
+    }
+    dev->refusals++;
+    op->result = -ENOSPC;
+}
+
 static void door_submit(fx_dev_queue *base, fx_dev_op *op) {
     mem_queue *queue = (mem_queue *)(void *)base;
     mem_dev *dev = dev_of(base->dev);
@@ -193,14 +220,16 @@ static void door_submit(fx_dev_queue *base, fx_dev_op *op) {
         if ((uintptr_t)op->buffer % FX_BLOCK_SIZE != 0 || op->size % FX_BLOCK_SIZE != 0 ||
             op->offset % FX_BLOCK_SIZE != 0 || op->offset + op->size > dev->now.size) {
             op->result = -EINVAL;
+        } else if (is_refused(dev) && good) {
+            write_some(dev, op);
         } else if (good) {
             image_write(&dev->now, op->offset, op->buffer, op->size);
-            pending_add(dev, op);
+            pending_add(dev, op, 0, op->size);
             if (op->kind == FX_DEV_WRITE_SYNC) { /* this one, and no other */
                 make_one_safe(dev, dev->count - 1);
             }
         } else if (dev->cut && dev->operations == dev->cut_at) {
-            pending_add(dev, op); /* it may have arrived all the same */
+            pending_add(dev, op, 0, op->size); /* it may have arrived all the same */
         }
     } else if (op->kind == FX_DEV_SYNC && (good || (dev->cut && dev->operations == dev->cut_at &&
                                                     fx_rng_below(&dev->rng, 2) == 0))) {
@@ -315,6 +344,16 @@ mem_dev *mem_dev_crash(mem_dev *dev) {
 void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error) {
     dev->fail_at = n == 0 ? 0 : dev->operations + n;
     dev->fail_error = error;
+}
+
+void mem_dev_refuse_writes(mem_dev *dev, uint64_t n, uint64_t count, bool scattered) {
+    dev->refuse_from = n == 0 ? 0 : dev->writes + n;
+    dev->refuse_upto = count == 0 ? UINT64_MAX : dev->refuse_from + count;
+    dev->refuse_scattered = scattered;
+}
+
+uint64_t mem_dev_refusals(const mem_dev *dev) {
+    return dev->refusals;
 }
 
 void mem_dev_fail_reads(mem_dev *dev, uint64_t offset, uint64_t size) {
