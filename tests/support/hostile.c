@@ -22,6 +22,12 @@ typedef struct store {
     uint64_t size; /* of a new file */
 } store;
 
+/* Lengths of values beside those that are not inline. Key and value together are about the same for
+ * all keys, and fill the slots of one size: the first slot of each size takes time at every
+ * opening, which is most of what a case costs. */
+#define SHORT 39u
+#define MEDIUM 95u
+
 /* Not an assertion of CMocka: campaigns count what is wrong, and go on. */
 #define EXPECT(out, condition) expect((out), (condition), #condition)
 
@@ -138,8 +144,7 @@ static void change_keys(store *s, hostile *h, uint32_t from, uint32_t to, uint32
     memmove(h->before[1], h->before[0], sizeof h->before - sizeof h->before[0]);
     memcpy(h->before[0], h->now, sizeof h->now);
     for (uint32_t k = from; k < to; k++) {
-        /* Of all lengths modulo 8. But key and value together are about the same, so that the
-         * records are of few sizes: the memory of each takes time at every opening. */
+        /* Of all lengths modulo 8. */
         change_key(s, h, k, size == HOSTILE_ABSENT ? size : size + 30 - key_length(k) + k % 8);
     }
     assert_int_equal(
@@ -156,19 +161,19 @@ static void checkpoint(store *s, hostile *h) {
 }
 
 static void live(store *s, hostile *h, bool with_groups) {
-    change_keys(s, h, 0, 20, 40);
-    change_keys(s, h, 5, 12, 90);
+    change_keys(s, h, 0, 20, SHORT);
+    change_keys(s, h, 5, 12, MEDIUM);
     checkpoint(s, h);
     change_keys(s, h, 20, 32, 1200); /* not inline */
     change_keys(s, h, 32, 34, FX_LARGE_VALUE_MIN);
     change_keys(s, h, 10, 14, HOSTILE_ABSENT);
-    change_keys(s, h, 32, 33, 20);
+    change_keys(s, h, 32, 33, SHORT);
     checkpoint(s, h);
     if (with_groups) {
-        change_keys(s, h, 34, 36, 100);
+        change_keys(s, h, 34, 36, MEDIUM);
         change_keys(s, h, 3, 7, HOSTILE_ABSENT);
-        change_keys(s, h, 8, 10, 150);
-        change_keys(s, h, 0, 3, 60);
+        change_keys(s, h, 8, 10, MEDIUM);
+        change_keys(s, h, 0, 3, SHORT);
     }
 }
 
@@ -176,7 +181,7 @@ static void live(store *s, hostile *h, bool with_groups) {
 static void live_long(store *s, hostile *h, bool with_groups) {
     for (unsigned round = 0; round < 4; round++) {
         change_keys(s, h, 0, 14, 1200);
-        change_keys(s, h, 14, 34, 90);
+        change_keys(s, h, 14, 34, MEDIUM);
         checkpoint(s, h);
         change_keys(s, h, 34, 35, FX_LARGE_VALUE_MIN);
         change_keys(s, h, 30, 32, HOSTILE_ABSENT);
@@ -186,7 +191,7 @@ static void live_long(store *s, hostile *h, bool with_groups) {
         change_keys(s, h, 0, 2, 1200);
         change_keys(s, h, 14, 16, HOSTILE_ABSENT);
         change_keys(s, h, 0, 14, 1200);
-        change_keys(s, h, 17, 19, 60);
+        change_keys(s, h, 17, 19, SHORT);
     }
 }
 
