@@ -2,6 +2,11 @@
  * of bytes; it can be verified alone, for reads, while a segment's own checksum lets recovery
  * decide about a whole group in one pass. The padding is part of the sum: no bit of the file that
  * belongs to a record can flip unseen.
+ *
+ * A place is used again and again, and a block that the device did not write shows what was there
+ * before: whole records of the same store and position. So the sum of the head takes part of the
+ * segment's group, which the table and the journal know. A read of one value does not know it: it
+ * knows the version, which is one write's alone.
  */
 #include "disk/format.h"
 
@@ -14,13 +19,14 @@
  *
  *   OFFSET  SIZE  FIELD
  *        0     4  checksum of all that follows, padding included
- *        4     4  value_len
- *        8     2  key_len, 1..65535
- *       10     2  head: bits 0-1 kind (1 put, 2 large, 3 tombstone), bit 2 has expiry, bits 3-15
- *                 checksum of the header fields and the key: tells whose a damaged record was
- *       12     8  version
- *       20     8  timestamp
- *       28     8  (has expiry) expiry, ns of the store clock
+ *        4     4  checksum of header and key, seeded with the group too: tells whose a damaged
+ *                 record was
+ *        8     4  value_len
+ *       12     2  key_len, 1..65535
+ *       14     2  bits 0-1 kind (1 put, 2 large, 3 tombstone), bit 2 has expiry, the rest zero
+ *       16     8  version
+ *       24     8  timestamp
+ *       32     8  (has expiry) expiry, ns of the store clock
  *        .     8  (large) byte offset of the value's extent
  *        .     8  (large) checksum of the value
  *        .     k  key
@@ -28,7 +34,6 @@
  */
 #define HEAD_KIND 0x3u
 #define HEAD_HAS_EXPIRY 0x4u
-#define HEAD_PLAIN (HEAD_KIND | HEAD_HAS_EXPIRY)
 
 /* Segment header.
  *
@@ -70,12 +75,12 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
     size_t size = fx_format_record_size(entry->kind, entry->key_len, entry->value_len, has_expiry);
     size_t at = FX_RECORD_HEADER_SIZE;
     FX_ASSERT(entry->key_len > 0 && entry->key_len <= FEOX_KEY_SIZE_MAX);
-    fx_put_u32(to, 0);
-    fx_put_u32(to + 4, entry->kind == FX_ENTRY_TOMBSTONE ? 0 : entry->value_len);
-    fx_put_u16(to + 8, (uint16_t)entry->key_len);
-    fx_put_u16(to + 10, (uint16_t)((unsigned)entry->kind | (has_expiry ? HEAD_HAS_EXPIRY : 0u)));
-    fx_put_u64(to + 12, entry->version);
-    fx_put_u64(to + 20, entry->timestamp);
+    fx_put_u64(to, 0);
+    fx_put_u32(to + 8, entry->kind == FX_ENTRY_TOMBSTONE ? 0 : entry->value_len);
+    fx_put_u16(to + 12, (uint16_t)entry->key_len);
+    fx_put_u16(to + 14, (uint16_t)((unsigned)entry->kind | (has_expiry ? HEAD_HAS_EXPIRY : 0u)));
+    fx_put_u64(to + 16, entry->version);
+    fx_put_u64(to + 24, entry->timestamp);
     if (has_expiry) {
         fx_put_u64(to + at, entry->expiry_ns);
         at += 8;
@@ -95,7 +100,7 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
 }
 
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum) {
-    unsigned head = fx_get_u16(record + 10);
+    unsigned head = fx_get_u16(record + 14);
     size_t at = FX_RECORD_HEADER_SIZE + ((head & HEAD_HAS_EXPIRY) != 0 ? 8u : 0u);
     FX_ASSERT((head & HEAD_KIND) == FX_ENTRY_LARGE);
     fx_put_u64(record + at, offset);
@@ -103,7 +108,7 @@ void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t check
 }
 
 uint64_t fx_format_record_version(const uint8_t *record) {
-    return fx_get_u64(record + 12);
+    return fx_get_u64(record + 16);
 }
 
 static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_store_id *id,
@@ -111,37 +116,36 @@ static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_sto
     return (uint32_t)fx_checksum(record + 4, size - 4, fx_format_seed(id, position));
 }
 
-/* The head with its checksum. The head's own plain bits take part by way of the seed. */
-static uint16_t record_head(const uint8_t *record, const fx_store_id *id, uint64_t position) {
-    unsigned plain = fx_get_u16(record + 10) & HEAD_PLAIN;
-    size_t end = record_key_offset(plain & HEAD_KIND, (plain & HEAD_HAS_EXPIRY) != 0) +
-                 fx_get_u16(record + 8);
-    uint64_t seed = fx_format_seed(id, position) + plain +
-                    ((uint64_t)fx_get_u32(record + 4) << 32) +
-                    ((uint64_t)fx_get_u16(record + 8) << 8);
-    uint64_t sum = fx_checksum(record + 12, end - 12, seed);
-    return (uint16_t)(plain | (unsigned)(sum << 3 & 0xffffu));
+static uint32_t head_checksum(const uint8_t *record, const fx_store_id *id, uint64_t position,
+                              uint64_t group) {
+    unsigned head = fx_get_u16(record + 14);
+    size_t end = record_key_offset(head & HEAD_KIND, (head & HEAD_HAS_EXPIRY) != 0) +
+                 fx_get_u16(record + 12);
+    uint64_t seed = fx_format_seed(id, position) ^ group * 0xC2B2AE3D27D4EB4Fu;
+    return (uint32_t)fx_checksum(record + 8, end - 8, seed);
 }
 
-void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position) {
-    fx_put_u16(record + 10, record_head(record, id, position));
+void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position,
+                           uint64_t group) {
+    fx_put_u32(record + 4, head_checksum(record, id, position, group));
     fx_put_u32(record, record_checksum(record, size, id, position));
 }
 
-void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id,
-                            uint64_t position) {
-    fx_format_record_seal(record, size, id, position);
+void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position,
+                            uint64_t group) {
+    fx_format_record_seal(record, size, id, position, group);
     fx_put_u32(record, ~fx_get_u32(record));
 }
 
-bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position) {
-    return fx_get_u16(record + 10) == record_head(record, id, position);
+bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position,
+                                  uint64_t group) {
+    return fx_get_u32(record + 4) == head_checksum(record, id, position, group);
 }
 
 size_t fx_format_record_peek(const uint8_t *header) {
-    uint32_t value_len = fx_get_u32(header + 4);
-    uint32_t key_len = fx_get_u16(header + 8);
-    unsigned kind = fx_get_u16(header + 10) & HEAD_KIND;
+    uint32_t value_len = fx_get_u32(header + 8);
+    uint32_t key_len = fx_get_u16(header + 12);
+    unsigned kind = fx_get_u16(header + 14) & HEAD_KIND;
     if (key_len == 0 || kind < FX_ENTRY_PUT || value_len > FEOX_VALUE_SIZE_MAX) {
         return 0;
     }
@@ -149,7 +153,7 @@ size_t fx_format_record_peek(const uint8_t *header) {
         (kind == FX_ENTRY_TOMBSTONE && value_len != 0)) {
         return 0;
     }
-    return record_size(kind, key_len, value_len, (fx_get_u16(header + 10) & HEAD_HAS_EXPIRY) != 0);
+    return record_size(kind, key_len, value_len, (fx_get_u16(header + 14) & HEAD_HAS_EXPIRY) != 0);
 }
 
 bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,
@@ -160,12 +164,12 @@ bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *e
     }
     size_t at = FX_RECORD_HEADER_SIZE;
     memset(entry_out, 0, sizeof *entry_out);
-    entry_out->value_len = fx_get_u32(bytes + 4);
-    entry_out->key_len = fx_get_u16(bytes + 8);
-    entry_out->kind = (fx_entry_kind)(fx_get_u16(bytes + 10) & HEAD_KIND);
-    entry_out->version = fx_get_u64(bytes + 12);
-    entry_out->timestamp = fx_get_u64(bytes + 20);
-    if ((fx_get_u16(bytes + 10) & HEAD_HAS_EXPIRY) != 0) {
+    entry_out->value_len = fx_get_u32(bytes + 8);
+    entry_out->key_len = fx_get_u16(bytes + 12);
+    entry_out->kind = (fx_entry_kind)(fx_get_u16(bytes + 14) & HEAD_KIND);
+    entry_out->version = fx_get_u64(bytes + 16);
+    entry_out->timestamp = fx_get_u64(bytes + 24);
+    if ((fx_get_u16(bytes + 14) & HEAD_HAS_EXPIRY) != 0) {
         entry_out->expiry_ns = fx_get_u64(bytes + at);
         at += 8;
     }

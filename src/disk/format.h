@@ -26,7 +26,7 @@
 #define FX_FORMAT_VERSION 1u
 /* Records begin at multiples of this; a location is a byte position divided by it. */
 #define FX_RECORD_ALIGN 8u
-#define FX_RECORD_HEADER_SIZE 28u
+#define FX_RECORD_HEADER_SIZE 32u
 /* No record is shorter than this: the live bitmap has one bit per as many bytes. */
 #define FX_RECORD_SIZE_MIN 32u
 #define FX_SEGMENT_HEADER_SIZE 64u
@@ -54,19 +54,23 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry);
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum);
 /* The version in an encoded record. */
 uint64_t fx_format_record_version(const uint8_t *record);
-/* Sets the checksum of the finished record, for byte `position`. */
-void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position);
+/* Sets the checksums of the finished record, for byte `position` in a segment of `group`. */
+void fx_format_record_seal(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position,
+                           uint64_t group);
 /* The same for a record whose value is known to be damaged and whose key is not: it still does not
  * verify. */
-void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position);
-/* Whether header and key of a record that decodes are sound (13 bits say so), whatever its value.
- */
-bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position);
+void fx_format_record_spoil(uint8_t *record, size_t size, const fx_store_id *id, uint64_t position,
+                            uint64_t group);
+/* Whether header and key of a record that decodes are sound, whatever its value, and were written
+ * with a segment of `group`: what an earlier segment left at the same place is not. */
+bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, uint64_t position,
+                                  uint64_t group);
 /* Takes a record apart without verifying its checksum; the entry points into `bytes`. False if it
  * is no record or does not end within `available` bytes. */
 bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,
                              size_t *size_out);
-/* The same, and the checksum holds for byte `position`. */
+/* The same, and the checksum holds for byte `position`. Of which group it is, only the version
+ * says. */
 bool fx_format_record_verify(const uint8_t *bytes, size_t available, const fx_store_id *id,
                              uint64_t position, fx_entry *entry_out, size_t *size_out);
 /* How many bytes the record has that begins here: needs FX_RECORD_HEADER_SIZE bytes. 0: no record.

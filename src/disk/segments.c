@@ -146,10 +146,11 @@ bool fx_segment_touches(const fx_disk_segment *segment, const fx_extent *range) 
 }
 
 void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
-                          uint64_t position, uint32_t byte_length) {
+                          uint64_t position, uint64_t group, uint32_t byte_length) {
     *walk = (fx_segment_walk){.id = id,
                               .image = image,
                               .position = position,
+                              .group = group,
                               .byte_length = byte_length,
                               .offset = FX_SEGMENT_HEADER_SIZE,
                               .unit = FX_SEGMENT_HEADER_SIZE / FX_RECORD_SIZE_MIN,
@@ -174,7 +175,8 @@ static fx_walk_result walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked
     }
     bool sound = fx_format_record_verify(bytes, left, walk->id, position, &out->entry, &size);
     /* A search would take too much for a head: it must find the whole record. */
-    if (!sound && (walk->lost || !fx_format_record_head_verify(bytes, walk->id, position))) {
+    if ((!sound && walk->lost) ||
+        !fx_format_record_head_verify(bytes, walk->id, position, walk->group)) {
         return FX_WALK_DAMAGED;
     }
     out->offset = offset;

@@ -82,6 +82,7 @@ typedef struct fx_segment_walk {
     const fx_store_id *id;
     const uint8_t *image; /* byte_length bytes */
     uint64_t position;
+    uint64_t group;
     uint32_t byte_length;
     uint32_t offset; /* of the next record, unless lost */
     uint32_t unit;
@@ -104,8 +105,9 @@ typedef struct fx_walked {
     uint64_t location;
 } fx_walked;
 
+/* What was not written with the segment of `group` is no record of it. */
 void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const uint8_t *image,
-                          uint64_t position, uint32_t byte_length);
+                          uint64_t position, uint64_t group, uint32_t byte_length);
 /* The next live record of `segment`, verified; FX_WALK_DAMAGED for one that is not sound, whose
  * `location` is about right; the walk goes on behind it. */
 fx_walk_result fx_segment_walk_live(fx_segment_walk *walk, const fx_disk_segment *segment,

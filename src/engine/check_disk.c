@@ -383,7 +383,8 @@ static void check_segment(checker *c, const fx_disk_segment *segment) {
     if (c->quick) {
         return;
     }
-    fx_segment_walk_init(&walk, &c->flusher->id, image, segment->position, segment->byte_length);
+    fx_segment_walk_init(&walk, &c->flusher->id, image, segment->position, segment->group,
+                         segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
         uint64_t position = record.location * FX_RECORD_ALIGN;
         if (result == FX_WALK_RECORD) {

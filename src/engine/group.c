@@ -445,7 +445,7 @@ static void fill_segment(fx_flusher *flusher, planned *item, uint8_t *image) {
         const fx_wbuf_entry *entry = next_entry(flusher->engine, &at, &half);
         memcpy(image + offset, half->bytes + entry->offset, entry->size);
         fx_format_record_seal(image + offset, entry->size, &flusher->id,
-                              segment->position + offset);
+                              segment->position + offset, segment->group);
         offset += entry->size;
     }
     const fx_segment_header header = {.group = segment->group,

@@ -83,10 +83,10 @@ feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
         size_t size = fx_format_record_peek(image->bytes + offset);
         if (mover->moves[i].to != 0) {
             fx_format_record_spoil(image->bytes + offset, size, &flusher->id,
-                                   segment->position + offset);
+                                   segment->position + offset, segment->group);
         } else {
             fx_format_record_seal(image->bytes + offset, size, &flusher->id,
-                                  segment->position + offset);
+                                  segment->position + offset, segment->group);
         }
         mover->moves[i].to = (segment->position + offset) / FX_RECORD_ALIGN;
         offset += (uint32_t)size;
@@ -259,7 +259,8 @@ static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const 
     fx_walked record;
     fx_walk_result result;
     *live_bytes_out = 0;
-    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
+    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->group,
+                         segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) == FX_WALK_RECORD ||
            result == FX_WALK_BAD_VALUE) {
         *live_bytes_out += record.size;
@@ -306,7 +307,8 @@ feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment 
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
-    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->byte_length);
+    fx_segment_walk_init(&walk, &flusher->id, bytes, segment->position, segment->group,
+                         segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED) {
             mover->lost++; /* in the ring; it cannot stay there */

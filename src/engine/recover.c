@@ -334,7 +334,8 @@ static feox_status load_segment(fx_recovery *r, fx_disk_segment *segment) {
     fx_walk_result result;
     fx_recovery_read(r, segment->position, r->buffer,
                      (size_t)fx_round_up(segment->byte_length, FX_BLOCK_SIZE));
-    fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position, segment->byte_length);
+    fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position, segment->group,
+                         segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED || !may_be_live(r, segment, &record)) {
             segment->damaged = true;

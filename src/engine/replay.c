@@ -138,10 +138,11 @@ static bool image_verifies(fx_recovery *r, const fx_journal_segment *named, uint
 
 /* Whether the large values of a sound image arrived. */
 static feox_status larges_verify(fx_recovery *r, const fx_journal_segment *named,
-                                 const uint8_t *image, bool *ok_out) {
+                                 const uint8_t *image, uint64_t group, bool *ok_out) {
     fx_segment_walk walk;
     fx_walked record;
-    fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, named->byte_length);
+    fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, group,
+                         named->byte_length);
     while (*ok_out && fx_segment_walk_all(&walk, &record) == FX_WALK_RECORD) {
         if (record.entry.kind != FX_ENTRY_LARGE) {
             continue;
@@ -169,7 +170,7 @@ static feox_status tail_verifies(fx_recovery *r, const fx_journal_entry *entry, 
         uint8_t *image = named_image(r, entry, &named);
         *ok_out = image != NULL && image_verifies(r, &named, image);
         if (*ok_out) {
-            feox_status status = larges_verify(r, &named, image, ok_out);
+            feox_status status = larges_verify(r, &named, image, entry->group, ok_out);
             if (status != FEOX_OK) {
                 return status;
             }
@@ -188,7 +189,7 @@ static feox_status add_segment(fx_recovery *r, const fx_journal_segment *named,
     fx_walked record;
     fx_walk_result result;
     feox_status status = segment != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
-    fx_segment_walk_init(&walk, &flusher->id, image, named->position, named->byte_length);
+    fx_segment_walk_init(&walk, &flusher->id, image, named->position, group, named->byte_length);
     while (status == FEOX_OK && (result = fx_segment_walk_all(&walk, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED) {
             fx_recovery_damaged(r, "a record is damaged, and its key not known", NULL,
@@ -232,7 +233,8 @@ static feox_status load_image(fx_recovery *r, const fx_journal_segment *named, u
     if (status != FEOX_OK || !added) {
         return status;
     }
-    fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, named->byte_length);
+    fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, group,
+                         named->byte_length);
     while ((result = fx_segment_walk_all(&walk, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED) {
             continue;

@@ -143,7 +143,8 @@ static feox_status load_find(fx_recovery *r, const find *found) {
     fx_walked record;
     fx_walk_result result;
     fx_recovery_read(r, start, r->buffer, (size_t)fx_round_up(lead + found->length, FX_BLOCK_SIZE));
-    fx_segment_walk_init(&walk, &r->flusher->id, r->buffer + lead, found->position, found->length);
+    fx_segment_walk_init(&walk, &r->flusher->id, r->buffer + lead, found->position, found->group,
+                         found->length);
     while ((result = fx_segment_walk_all(&walk, &record)) != FX_WALK_END) {
         if (result == FX_WALK_DAMAGED) {
             fx_recovery_damaged(r, "a record is damaged, or was overwritten since", NULL,

@@ -17,6 +17,9 @@
 #include "base/mem.h"
 
 #define CHUNK_SIZE ((size_t)4 << 20)
+/* Addresses are asked for so many chunks at a time: a small store has one chunk, of which little is
+ * in memory, for each of some ten classes, and each would cost four system calls. */
+#define CHUNKS_MAPPED 16u
 #define UNIT_SIZE ((size_t)64 << 10)
 #define UNITS 64u
 #define SMALL_SLOT_MAX 8192u
@@ -85,10 +88,21 @@ void fx_slab_pool_init(fx_slab_pool *pool) {
 }
 
 void fx_slab_pool_deinit(fx_slab_pool *pool) {
-    while (pool->chunks != NULL) {
-        fx_chunk *chunk = pool->chunks;
-        pool->chunks = chunk->next;
-        fx_mem_unmap(chunk, CHUNK_SIZE);
+    /* What lies behind each other goes in one call: the newest chunk is the first of the list. */
+    uint8_t *start = (uint8_t *)pool->fresh;
+    size_t size = pool->fresh_count * CHUNK_SIZE;
+    for (fx_chunk *chunk = pool->chunks; chunk != NULL;) {
+        uint8_t *at = (uint8_t *)chunk;
+        chunk = chunk->next;
+        if (size > 0 && at + CHUNK_SIZE != start) {
+            fx_mem_unmap(start, size);
+            size = 0;
+        }
+        start = at;
+        size += CHUNK_SIZE;
+    }
+    if (size > 0) {
+        fx_mem_unmap(start, size);
     }
     for (size_t i = 0; i < pool->vacant_count; i++) {
         fx_mem_unmap(pool->vacant[i].chunk, CHUNK_SIZE);
@@ -213,6 +227,31 @@ static bool has_room(const fx_chunk *chunk) {
     return chunk->free != NULL || chunk->fresh + span_units(chunk->class_index) <= UNITS;
 }
 
+/* Addresses that no class has had; NULL: no memory. A small store has small pages. */
+static fx_chunk *chunk_map_locked(fx_slab_pool *pool) {
+    bool huge = fx_slab_pool_used(pool) >= HUGE_FROM;
+    if (pool->fresh_count == 0) {
+        pool->fresh_count = CHUNKS_MAPPED;
+        pool->fresh = fx_mem_map(CHUNKS_MAPPED * CHUNK_SIZE, CHUNK_SIZE);
+        if (pool->fresh == NULL) { /* of addresses, too, there may be few */
+            pool->fresh_count = 1;
+            pool->fresh = fx_mem_map(CHUNK_SIZE, CHUNK_SIZE);
+        }
+        if (pool->fresh == NULL) {
+            pool->fresh_count = 0;
+            return NULL;
+        }
+        fx_mem_huge(pool->fresh, pool->fresh_count * CHUNK_SIZE, huge);
+        pool->fresh_huge = huge;
+    } else if (huge != pool->fresh_huge) {
+        fx_mem_huge(pool->fresh, CHUNK_SIZE, huge);
+    }
+    fx_chunk *chunk = pool->fresh;
+    pool->fresh_count--;
+    pool->fresh = (fx_chunk *)(void *)((uint8_t *)chunk + CHUNK_SIZE);
+    return chunk;
+}
+
 /* A chunk of the class that is vacant, or a new one, with a header; NULL: no memory. */
 static fx_chunk *chunk_create_locked(fx_slab_pool *pool, uint32_t class_index) {
     fx_chunk *chunk = NULL;
@@ -220,15 +259,15 @@ static fx_chunk *chunk_create_locked(fx_slab_pool *pool, uint32_t class_index) {
         if (pool->vacant[i].class_index == class_index) {
             chunk = pool->vacant[i].chunk;
             pool->vacant[i] = pool->vacant[--pool->vacant_count];
+            fx_mem_huge(chunk, CHUNK_SIZE, fx_slab_pool_used(pool) >= HUGE_FROM);
         }
     }
     if (chunk == NULL) {
-        chunk = fx_mem_map(CHUNK_SIZE, CHUNK_SIZE);
+        chunk = chunk_map_locked(pool);
         if (chunk == NULL) {
             return NULL;
         }
     }
-    fx_mem_huge(chunk, CHUNK_SIZE, fx_slab_pool_used(pool) >= HUGE_FROM);
     chunk->class_index = class_index;
     chunk->fresh = span_units(class_index);
     chunk->next = pool->chunks;

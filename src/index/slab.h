@@ -32,6 +32,9 @@ typedef struct fx_slab_pool {
     fx_chunk *chunks;                 /* those in use */
     fx_chunk *roomy[FX_SLAB_CLASSES]; /* those of a class with room for a span */
     struct fx_arena *arenas;          /* fx_slab_pool_take cuts from the first */
+    fx_chunk *fresh;                  /* addresses behind each other that no class has yet ... */
+    uint32_t fresh_count;             /* ... so many chunks ... */
+    bool fresh_huge;                  /* ... asked to have huge pages, or not to */
     fx_vacant_chunk *vacant;          /* empty ones: addresses that keep their class */
     size_t vacant_count, vacant_capacity;
     uint64_t used; /* atomic, relaxed: bytes really taken, everything charged to the store */

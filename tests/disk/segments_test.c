@@ -32,7 +32,7 @@ static uint32_t build(uint8_t *image, uint64_t position, uint32_t *offsets) {
         plain.value_len = entry.kind == FX_ENTRY_TOMBSTONE ? 0 : i;
         size_t size = fx_format_record_size(plain.kind, 4, plain.value_len, false);
         fx_format_record_encode(image + at, &plain);
-        fx_format_record_seal(image + at, size, &ID, position + at);
+        fx_format_record_seal(image + at, size, &ID, position + at, 1);
         offsets[i] = at;
         at += (uint32_t)size;
     }
@@ -293,7 +293,7 @@ static void test_walk(void **state) {
         fx_walk_result result;
         unsigned good = 0;
         unsigned bad = 0;
-        fx_segment_walk_init(&walk, &ID, bytes, position, length);
+        fx_segment_walk_init(&walk, &ID, bytes, position, 1, length);
         while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
             good += result == FX_WALK_RECORD;
             bad += result != FX_WALK_RECORD;
@@ -306,7 +306,7 @@ static void test_walk(void **state) {
         assert_true(bad <= 1); /* damage to one byte costs one record */
         assert_true(broken < length || bad == 0);
         good = bad = 0;
-        fx_segment_walk_init(&walk, &ID, bytes, position, length);
+        fx_segment_walk_init(&walk, &ID, bytes, position, 1, length);
         while ((result = fx_segment_walk_all(&walk, &record)) != FX_WALK_END) {
             good += result == FX_WALK_RECORD;
             bad += result != FX_WALK_RECORD;
@@ -335,11 +335,11 @@ static void test_noise(void **state) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
-    fx_segment_walk_init(&walk, &ID, bytes, 4096, length);
+    fx_segment_walk_init(&walk, &ID, bytes, 4096, 1, length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
         assert_int_not_equal(result, FX_WALK_RECORD);
     }
-    fx_segment_walk_init(&walk, &ID, bytes, 4096, length);
+    fx_segment_walk_init(&walk, &ID, bytes, 4096, 1, length);
     while ((result = fx_segment_walk_all(&walk, &record)) != FX_WALK_END) {
         assert_int_not_equal(result, FX_WALK_RECORD);
     }

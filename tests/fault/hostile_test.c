@@ -1,7 +1,7 @@
 /* Damaged, shuffled, cut, foreign and forged files: what is read of them is right, or missing and
  * told of; what is not a store is never written; nothing breaks. The store of most tests has 64
- * blocks, and its whole history is known. A short run flips a bit of some bytes, FEOX_LONG=1 every
- * bit. */
+ * blocks, and its whole history is known. A short run flips every bit of headers and tables and one
+ * in 23 of the others, FEOX_LONG=1 every bit. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +20,7 @@
 #include "base/rng.h"
 #include "disk/checkpoint.h"
 #include "feox.h"
+#include "support/campaign.h"
 #include "support/hostile.h"
 #include "support/kit.h"
 #include "support/reseal.h"
@@ -24,10 +28,12 @@
 
 #define BLOCKS 64u
 #define RING 8u
+#define OLD_BLOCKS (HOSTILE_OLD_SIZE / FX_BLOCK_SIZE)
 /* Sanitizers take their time. */
 #define FEW(number) (KIT_SLOW ? (number) / 6 : (number))
 
 static fx_rng rng;
+static uint64_t offset; /* which of the cases a short run takes */
 
 static bool is_long(void) {
     return getenv("FEOX_LONG") != NULL;
@@ -42,69 +48,175 @@ static int setup(void **state) {
     return 0;
 }
 
-/* The store in 64 blocks: what is behind is free. */
-static hostile *make(bool with_groups) {
-    hostile *h = hostile_make(with_groups, RING);
+/* The store in so many blocks: what is behind is free. */
+static hostile *fit(hostile *h, size_t blocks) {
     print_message("%zu blocks are in use\n", h->small_size / FX_BLOCK_SIZE);
-    assert_true(h->small_size <= BLOCKS * FX_BLOCK_SIZE && h->size >= BLOCKS * FX_BLOCK_SIZE);
-    h->size = BLOCKS * FX_BLOCK_SIZE;
+    assert_true(h->small_size <= blocks * FX_BLOCK_SIZE && h->size >= blocks * FX_BLOCK_SIZE);
+    h->size = blocks * FX_BLOCK_SIZE;
     return h;
 }
 
-static bool is_zero(const uint8_t *block) {
-    return block[0] == 0 && memcmp(block, block + 1, FX_BLOCK_SIZE - 1) == 0;
+static hostile *make(bool with_groups) {
+    return fit(hostile_make(with_groups, RING), BLOCKS);
 }
 
-/* ---- Damage ---- */
+/* ---- Campaigns: each case alone, the cases shared by processes ---- */
 
-static void flip(hostile *h, size_t bit) {
+#define PROCESSES 2u
+/* No run reads more than so many times the file and a segment. */
+#define READS_MAX 24u
+
+/* One bit in so many is flipped, besides all that lead to others. */
+static uint64_t stride(void) {
+    uint64_t shortly = KIT_SLOW ? 211 : 23;
+    uint64_t longer = KIT_SLOW ? 23 : 1;
+    return is_long() ? longer : shortly;
+}
+
+/* What came of the cases of one process; shared with its parent. */
+typedef struct tally {
+    uint64_t cases;
+    uint64_t harmless; /* nobody lost anything, and nobody was told */
+    uint64_t reported;
+    uint64_t older; /* the state before a last group, as if that had never been written */
+    uint64_t failures;
+    uint64_t read_max;     /* bytes, by one run */
+    uint64_t resident_max; /* bytes, of the process */
+} tally;
+
+typedef struct share {
+    hostile *h;
+    const hostile *other; /* the same life in another file */
+    unsigned part;        /* of PROCESSES */
+    tally *tally;
+} share;
+
+/* Dealt out to the processes in turn. */
+static bool is_mine(const share *s, uint64_t number) {
+    return number % PROCESSES == s->part;
+}
+
+static void judge(const share *s, const hostile_outcome *out, bool right, const char *what,
+                  size_t number, size_t more) {
+    tally *t = s->tally;
+    bool bounded = out->read_bytes <= READS_MAX * ((uint64_t)s->h->size + FX_SEGMENT_SIZE_MAX);
+    bool reported = hostile_reported(out);
+    t->cases++;
+    t->reported += reported;
+    t->older += !reported && out->prefix;
+    t->harmless += !reported && !out->prefix && out->absent == 0;
+    t->read_max = out->read_bytes > t->read_max ? out->read_bytes : t->read_max;
+    if (out->wrong != NULL || !right || !bounded) {
+        t->failures++;
+        print_error("%s %zu %zu: read %d, write %d, rescue %d, %u absent, %u not rescued, %u "
+                    "problems, prefix %d, reported %d, %llu bytes read; wrong: %s\n",
+                    what, number, more, out->read, out->write, out->rescue, out->absent,
+                    out->rescued_less, out->problems, out->prefix, reported,
+                    (unsigned long long)out->read_bytes, out->wrong != NULL ? out->wrong : "-");
+    }
+}
+
+static void run_part(share *s, void (*run)(const share *s)) {
+    struct rusage usage;
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* a child has no test to jump back to */
+    run(s);
+    (void)getrusage(RUSAGE_SELF, &usage);
+    s->tally->resident_max = (uint64_t)usage.ru_maxrss << 10;
+    _exit(0);
+}
+
+/* Memory is that of the whole process, tests included; what a sanitizer takes is not the store's.
+ */
+static void campaign_run(const char *name, hostile *h, const hostile *other,
+                         void (*run)(const share *s)) {
+    campaign c;
+    tally sum = {0};
+    pid_t children[PROCESSES];
+    tally *tallies = mmap(NULL, sizeof(tally) * PROCESSES, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(tallies != MAP_FAILED);
+    campaign_begin(&c, name);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        share s = {.h = h, .other = other, .part = i, .tally = &tallies[i]};
+        (void)fflush(stdout);
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            run_part(&s, run);
+        }
+    }
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        int status = 0;
+        const tally *t = &tallies[i];
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        c.cases += t->cases;
+        c.failures += t->failures + (status != 0);
+        sum.harmless += t->harmless;
+        sum.reported += t->reported;
+        sum.older += t->older;
+        sum.read_max = t->read_max > sum.read_max ? t->read_max : sum.read_max;
+        sum.resident_max =
+            t->resident_max > sum.resident_max ? t->resident_max : sum.resident_max;
+    }
+    c.faults = c.cases;
+    campaign_end(&c);
+    print_message("%s: %llu harmless, %llu reported, %llu of an older state; at most %llu KiB read "
+                  "and %llu KiB resident\n",
+                  name, (unsigned long long)sum.harmless, (unsigned long long)sum.reported,
+                  (unsigned long long)sum.older, (unsigned long long)sum.read_max >> 10,
+                  (unsigned long long)sum.resident_max >> 10);
+    (void)munmap(tallies, sizeof(tally) * PROCESSES);
+    assert_int_equal(c.failures, 0);
+    assert_true(c.cases > 0);
+    assert_true(KIT_SLOW || sum.resident_max <= (64u << 20) + 2 * h->size);
+}
+
+/* One bit never costs more than one key, and never that the file opens. It is told of if it belongs
+ * to anything that counts. Rescuing differs from reading in what is done without header or table,
+ * which no single bit takes: so it is run for every bit that leads there, and for two bits of each
+ * other byte. */
+static void flip(const share *s, size_t bit) {
+    hostile *h = s->h;
     hostile_outcome out;
-    unsigned flags = HOSTILE_RESCUE | (fx_rng_below(&rng, 64) == 0 ? HOSTILE_WRITE : 0);
+    hostile_part part = h->parts[bit / 8];
+    bool rescues = part == HOSTILE_HEADER || (bit + bit / 8) % 4 == 0;
+    bool writes = (uint32_t)(bit * 2654435761u) >> 26 == 0;
     h->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    hostile_run(h->bytes, h->size, h, flags, &out);
+    hostile_try(h->bytes, h->size, h,
+                (rescues ? HOSTILE_RESCUE : 0) | (writes ? HOSTILE_WRITE : 0), &out);
     h->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    /* One bit never costs more than one key, and never that the file opens. */
-    if (out.read != FEOX_OK || out.rescue != FEOX_OK || out.absent > 1 || out.rescued_less > 1 ||
-        out.prefix || (out.write != FEOX_OK && out.write != FEOX_END)) {
-        print_error("bit %zu: read %d, write %d, rescue %d, %u absent, %u not rescued\n", bit,
-                    out.read, out.write, out.rescue, out.absent, out.rescued_less);
-        fail();
-    }
+    judge(s, &out,
+          out.read == FEOX_OK && out.rescue == FEOX_OK && out.absent <= 1 &&
+              out.rescued_less <= 1 && !out.prefix &&
+              (out.write == FEOX_OK || out.write == FEOX_END) &&
+              (part == HOSTILE_FREE || hostile_reported(&out)),
+          "flip of bit", bit, part);
 }
 
-static void flips(bool with_groups) {
-    hostile *h = make(with_groups);
-    unsigned cases = 0;
-    for (size_t block = 0; block < BLOCKS; block++) {
-        const uint8_t *bytes = h->bytes + block * FX_BLOCK_SIZE;
-        size_t used = FX_BLOCK_SIZE;
-        while (used > 0 && bytes[used - 1] == 0) {
-            used--;
-        }
-        size_t first = block * FX_BLOCK_SIZE * 8;
-        /* Every bit; or some of those that are in use, and a few of the others. */
-        for (size_t bit = 0; is_long() && bit < FX_BLOCK_SIZE * 8; bit++, cases++) {
-            flip(h, first + bit);
-        }
-        for (unsigned i = 0; !is_long() && i < (used > 0 ? FEW(120u) : 1u); i++, cases++) {
-            size_t range = used > 0 && i % 16 != 0 ? used * 8 : FX_BLOCK_SIZE * 8;
-            /* Headers are where it matters. */
-            range = range > 2048 && i % 2 == 0 ? 2048 : range;
-            flip(h, first + (size_t)fx_rng_below(&rng, range));
+static void flips(const share *s) {
+    uint64_t step = stride();
+    for (size_t bit = 0; bit < s->h->size * 8; bit++) {
+        bool leads = s->h->parts[bit / 8] == HOSTILE_HEADER && !KIT_SLOW;
+        if (is_mine(s, bit / 8) && (leads || (bit + offset) % step == 0)) {
+            flip(s, bit);
         }
     }
-    print_message("%u flips\n", cases);
-    hostile_free(h);
 }
 
 static void test_flips(void **state) {
     (void)state;
-    flips(false);
+    hostile *h = make(false);
+    offset = fx_rng_below(&rng, stride());
+    campaign_run("C6 flips, closed", h, NULL, flips);
+    hostile_free(h);
 }
 
 static void test_flips_with_groups(void **state) {
     (void)state;
-    flips(true);
+    hostile *h = make(true);
+    offset = fx_rng_below(&rng, stride());
+    campaign_run("C6 flips, with groups", h, NULL, flips);
+    hostile_free(h);
 }
 
 static void exchange(uint8_t *a, uint8_t *b, size_t size) {
@@ -114,56 +226,134 @@ static void exchange(uint8_t *a, uint8_t *b, size_t size) {
     memcpy(b, block, size);
 }
 
-static void swaps(bool with_groups) {
-    hostile *h = make(with_groups);
+/* Only both superblocks at once keep it from being read. */
+static void swaps(const share *s) {
+    hostile *h = s->h;
     hostile_outcome out;
-    unsigned refused = 0;
-    unsigned cases = 0;
+    size_t number = 0;
     for (size_t i = 0; i < BLOCKS; i++) {
-        for (size_t j = i + 1; j < BLOCKS; j++) {
+        for (size_t j = i + 1; j < BLOCKS; j++, number++) {
             uint8_t *a = h->bytes + i * FX_BLOCK_SIZE;
             uint8_t *b = h->bytes + j * FX_BLOCK_SIZE;
-            bool same = is_zero(a) && is_zero(b);
-            bool skipped = KIT_SLOW && i > 6 && fx_rng_below(&rng, 6) != 0;
-            if ((same || skipped) && !is_long()) {
+            if (!is_mine(s, number) || (KIT_SLOW && i > 6 && (number + offset) % 6 != 0)) {
                 continue;
             }
-            unsigned flags = HOSTILE_RESCUE | (cases % 8 == 0 ? HOSTILE_WRITE : 0);
             exchange(a, b, FX_BLOCK_SIZE);
-            hostile_run(h->bytes, h->size, h, flags, &out);
+            hostile_try(h->bytes, h->size, h,
+                        HOSTILE_RESCUE | (number % 16 < 2 ? HOSTILE_WRITE : 0), &out);
             exchange(a, b, FX_BLOCK_SIZE);
-            /* Only both superblocks at once keep it from being read. */
-            assert_true(out.read == FEOX_OK || j < FX_SUPERBLOCK_COPIES);
-            assert_int_equal(out.rescue, FEOX_OK);
-            refused += out.read != FEOX_OK;
-            cases++;
+            judge(s, &out,
+                  (out.read == FEOX_OK || j < FX_SUPERBLOCK_COPIES) && out.rescue == FEOX_OK,
+                  "exchange of blocks", i, j);
         }
     }
-    print_message("%u exchanges, %u refused\n", cases, refused);
-    hostile_free(h);
 }
 
 static void test_swaps(void **state) {
     (void)state;
-    swaps(false);
-    swaps(true);
+    for (unsigned with_groups = 0; with_groups < 2; with_groups++) {
+        hostile *h = make(with_groups != 0);
+        offset = fx_rng_below(&rng, 6);
+        campaign_run(with_groups ? "C6 exchanges, with groups" : "C6 exchanges, closed", h, NULL,
+                     swaps);
+        hostile_free(h);
+    }
+}
+
+static void cuts(const share *s) {
+    hostile_outcome out;
+    const hostile *h = s->h;
+    size_t step = is_long() ? 64 : FX_SECTOR_SIZE;
+    for (size_t size = step; size <= h->size; size += step) {
+        if (is_mine(s, size / step)) {
+            bool whole = size % FX_BLOCK_SIZE == 0;
+            hostile_try(h->bytes, size, h, HOSTILE_RESCUE | (whole ? HOSTILE_WRITE : 0), &out);
+            judge(s, &out, out.read != FEOX_OK || out.absent == 0 || out.problems > 0 || out.prefix,
+                  "cut at", size, h->size);
+        }
+    }
 }
 
 static void test_cuts(void **state) {
     (void)state;
-    hostile_outcome out;
     for (unsigned with_groups = 0; with_groups < 2; with_groups++) {
         hostile *h = make(with_groups != 0);
-        for (size_t size = 1; size < h->small_size; size += is_long() ? 97 : 1021) {
-            hostile_run(h->bytes, size, h, HOSTILE_RESCUE, &out);
-        }
-        for (size_t block = 1; block * FX_BLOCK_SIZE < h->small_size; block++) {
-            hostile_run(h->bytes, block * FX_BLOCK_SIZE, h, HOSTILE_RESCUE | HOSTILE_WRITE, &out);
-            assert_true(out.read != FEOX_OK || out.absent == 0 || out.problems > 0 || out.prefix);
-        }
+        campaign_run(with_groups ? "C6 cuts, with groups" : "C6 cuts, closed", h, NULL, cuts);
         hostile_free(h);
     }
 }
+
+/* ---- Blocks of another time, and of another store ---- */
+
+/* Whether bytes of live records differ in this block. */
+static bool changes_live(const hostile *h, size_t block, const uint8_t *with) {
+    for (size_t at = block * FX_BLOCK_SIZE; at < (block + 1) * FX_BLOCK_SIZE; at++) {
+        if (h->parts[at] == HOSTILE_LIVE && h->bytes[at] != with[at % FX_BLOCK_SIZE]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One block is what it was when the others were not yet what they are. Of a last group nothing is
+ * known but what the block said: that group is gone, as if it had not been written. */
+static void replace(const share *s, size_t block, const uint8_t *with, const char *what,
+                    size_t number) {
+    hostile *h = s->h;
+    hostile_outcome out;
+    uint8_t saved[FX_BLOCK_SIZE];
+    uint8_t *bytes = h->bytes + block * FX_BLOCK_SIZE;
+    bool in_ring = block >= h->root.journal.block &&
+                   block < h->root.journal.block + h->root.journal.count;
+    bool tells = changes_live(h, block, with) && block >= FX_SUPERBLOCK_COPIES;
+    memcpy(saved, bytes, FX_BLOCK_SIZE);
+    memcpy(bytes, with, FX_BLOCK_SIZE);
+    hostile_try(h->bytes, h->size, h, HOSTILE_RESCUE | HOSTILE_WRITE, &out);
+    memcpy(bytes, saved, FX_BLOCK_SIZE);
+    judge(s, &out,
+          out.read == FEOX_OK && out.rescue == FEOX_OK && (!out.prefix || in_ring) &&
+              (!tells || hostile_reported(&out) || out.prefix),
+          what, block, number);
+}
+
+static void replays(const share *s) {
+    const hostile *h = s->h;
+    for (size_t moment = 0; moment < h->moment_count; moment++) {
+        for (size_t block = 0; block < OLD_BLOCKS; block++) {
+            const uint8_t *then = h->moments[moment] + block * FX_BLOCK_SIZE;
+            if (is_mine(s, moment + block) &&
+                memcmp(then, h->bytes + block * FX_BLOCK_SIZE, FX_BLOCK_SIZE) != 0) {
+                replace(s, block, then, "replay of block", moment);
+            }
+        }
+    }
+}
+
+static void foreigners(const share *s) {
+    for (size_t block = 0; block < OLD_BLOCKS; block++) {
+        if (is_mine(s, block)) {
+            replace(s, block, s->other->bytes + block * FX_BLOCK_SIZE, "foreign block", 0);
+        }
+    }
+}
+
+static void test_replays(void **state) {
+    (void)state;
+    for (unsigned with_groups = 0; with_groups < 2; with_groups++) {
+        hostile *h = hostile_make_old(with_groups != 0, RING, 0);
+        hostile *other = hostile_make_old(with_groups != 0, RING, h->stamps);
+        fit(h, OLD_BLOCKS);
+        fit(other, OLD_BLOCKS);
+        campaign_run(with_groups ? "C6 replays, with groups" : "C6 replays, closed", h, NULL,
+                     replays);
+        campaign_run(with_groups ? "C6 foreign blocks, with groups" : "C6 foreign blocks, closed",
+                     h, other, foreigners);
+        hostile_free(h);
+        hostile_free(other);
+    }
+}
+
+/* ---- More than one ---- */
 
 /* Several blocks shuffled, zeroed, filled with rubbish, replaced by others. */
 static void maul(uint8_t *bytes) {
@@ -195,7 +385,7 @@ static void test_mauled(void **state) {
     hostile_outcome out;
     unsigned opened = 0;
     unsigned rescued = 0;
-    unsigned rounds = is_long() ? 200000 : FEW(2500u);
+    unsigned rounds = FEW(is_long() ? 200000u : 2500u);
     hostile *h[2] = {make(false), make(true)};
     uint8_t *copy = malloc(h[0]->size);
     for (unsigned i = 0; i < rounds; i++) {
@@ -275,7 +465,7 @@ static void test_forged(void **state) {
     hostile_outcome out;
     unsigned opened = 0;
     unsigned written = 0;
-    unsigned rounds = is_long() ? 300000 : FEW(3000u);
+    unsigned rounds = FEW(is_long() ? 300000u : 3000u);
     hostile *h = make(true);
     uint8_t *copy = malloc(h->size + FX_SEGMENT_SIZE_MAX);
     for (unsigned i = 0; i < rounds; i++) {
@@ -400,13 +590,18 @@ static void test_newer(void **state) {
     free(bytes);
 }
 
-int main(void) {
+/* `test_flips*`, say, runs those alone. */
+int main(int count, char **words) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flips),  cmocka_unit_test(test_flips_with_groups),
         cmocka_unit_test(test_swaps),  cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_replays),
         cmocka_unit_test(test_mauled), cmocka_unit_test(test_without_root),
         cmocka_unit_test(test_forged), cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_newer),
     };
+    if (count > 1) {
+        cmocka_set_test_filter(words[1]);
+    }
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -16,7 +16,8 @@ static void reseal_segment(const hostile *h, uint8_t *bytes, uint64_t position, 
         if (size == 0 || size > length - at) {
             break;
         }
-        fx_format_record_seal(image + at, size, &h->root.id, position + at);
+        fx_format_record_seal(image + at, size, &h->root.id, position + at,
+                              fx_get_u64(image + 32));
         at += size;
     }
     uint32_t said = fx_get_u32(image + 52);
