@@ -263,10 +263,12 @@ static void test_hidden_until_durable(void **state) {
     world_destroy(w);
 }
 
-static void hide_keys(world *w, uint32_t from, uint32_t count) {
+/* expiry_ns: 0, or a time to live that each of them has until then. */
+static void hide_keys(world *w, uint32_t from, uint32_t count, uint64_t expiry_ns) {
     for (uint32_t key = from; key < from + count; key++) {
         fx_committed committed = {0};
         fx_change change = change_of(w, &key, 2);
+        change.expiry_ns = expiry_ns;
         feox_status status;
         while ((status = try_write(w, &change, false, &committed)) == FEOX_END) {
             assert_int_equal(relieve(w, &change), FEOX_OK);
@@ -281,7 +283,7 @@ static void test_tidy_meanwhile(void **state) {
     uint64_t waiting = 0;
     world *w = world_create(1);
     for (unsigned round = 0; round < 3; round++) { /* from the second on they replace others */
-        hide_keys(w, 0, 500);
+        hide_keys(w, 0, 500, 0);
         (void)fx_sweeper_tidy(&w->stage.engine, &waiting);
         assert_int_equal(stage_sync(&w->stage), FEOX_OK);
         assert_int_equal(fx_order_merge(&w->stage.engine), FEOX_OK);
@@ -437,9 +439,9 @@ static void test_no_memory_to_show(void **state) {
     uint64_t group = 0;
     uint32_t keys = 0;
     bool shown = true;
-    while (shown) { /* until the table has to grow to show them */
+    while (shown) { /* until the list of deadlines has to grow to show them */
         assert_true(keys < 100000);
-        hide_keys(w, keys, STEP);
+        hide_keys(w, keys, STEP, UINT64_MAX);
         keys += STEP;
         group = fx_flusher_open_group(flusher);
         assert_int_equal(fx_flusher_durable(flusher, &before), FEOX_OK);
