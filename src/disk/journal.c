@@ -144,10 +144,14 @@ bool fx_journal_begun(const uint8_t *bytes, const fx_store_id *id, uint64_t posi
     return known_words(bytes, id, position, epoch) == 5;
 }
 
+/* Bits behind what the entry's sum covers cannot be what is wrong. */
 static bool mend(uint8_t *bytes, size_t available, const fx_store_id *id, uint64_t position,
                  uint64_t epoch) {
     fx_journal_entry entry;
-    for (size_t bit = 0; bit < FX_BLOCK_SIZE * 8; bit++) {
+    uint64_t end =
+        FX_JOURNAL_HEADER_SIZE + (uint64_t)fx_get_u32(bytes + 88) * FX_JOURNAL_ITEM_SIZE;
+    end = end < FX_BLOCK_SIZE ? end : FX_BLOCK_SIZE;
+    for (size_t bit = 0; bit < end * 8; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         if (fx_journal_decode(bytes, available, id, position, epoch, &entry)) {
             return true;
