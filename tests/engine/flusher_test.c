@@ -21,6 +21,7 @@
 #include "engine/flusher.h"
 #include "engine/volume.h"
 #include "support/mem_dev.h"
+#include "support/stage.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SLOW 1 /* a sanitizer makes everything an order of magnitude slower */
@@ -41,10 +42,7 @@ typedef struct op {
 typedef struct world {
     fx_rng rng;
     mem_dev *dev;
-    fx_engine engine;
-    uint64_t now;
-    uint64_t limit; /* of memory */
-    uint64_t file_limit;
+    stage stage;
     uint32_t sizes[KEYS]; /* as committed; UINT32_MAX: absent */
     uint64_t stamps[KEYS];
     uint32_t base_sizes[KEYS]; /* before the first op of the history */
@@ -70,10 +68,6 @@ static uint64_t seed_of(const char *name) {
     return value;
 }
 
-static uint64_t world_clock(void *context) {
-    return ++((world *)context)->now;
-}
-
 static void key_bytes(uint32_t key, uint8_t *out, uint32_t *len_out) {
     memset(out, (int)('a' + key % 26), 300);
     memcpy(out, &key, sizeof key);
@@ -89,22 +83,9 @@ static void value_bytes(uint8_t *out, uint32_t size, uint64_t stamp) {
 /* ---- Opening and closing ---- */
 
 static feox_status world_open_as(world *w, bool read_only) {
-    const fx_engine_options options = {.ordered = false,
-                                       .persistent = true,
-                                       .read_only = read_only,
-                                       .memory_limit = w->limit,
-                                       .value_size_limit = FX_VALUE_SIZE_DEFAULT,
-                                       .clock = world_clock,
-                                       .clock_context = w,
-                                       .shard_count = 16};
-    assert_int_equal(fx_engine_init(&w->engine, &options), FEOX_OK);
-    const fx_flusher_options file = {.read_only = read_only, .file_size_limit = w->file_limit};
-    feox_status status =
-        fx_flusher_open(&w->engine, mem_dev_door(w->dev), &file, &w->engine.flusher);
-    if (status == FEOX_OK) {
-        assert_int_equal(fx_commit_recovery_done(&w->engine), FEOX_OK);
-    }
-    return status;
+    w->stage.door = mem_dev_door(w->dev);
+    w->stage.shard_count = 16;
+    return stage_open(&w->stage, read_only);
 }
 
 static feox_status world_open(world *w) {
@@ -112,13 +93,8 @@ static feox_status world_open(world *w) {
 }
 
 static feox_status world_close(world *w) {
-    feox_status status = FEOX_OK;
     w->inside = true; /* nobody commits any more */
-    if (w->engine.flusher != NULL) {
-        status = fx_flusher_close(w->engine.flusher, ++w->now);
-    }
-    fx_engine_deinit(&w->engine);
-    memset(&w->engine, 0, sizeof w->engine);
+    feox_status status = stage_close(&w->stage);
     w->inside = false;
     return status;
 }
@@ -127,7 +103,7 @@ static world *world_create(uint64_t seed) {
     world *w = calloc(1, sizeof *w);
     fx_rng_init(&w->rng, seed);
     w->dev = mem_dev_create(fx_rng_next(&w->rng));
-    w->now = 1000;
+    w->stage.now = 1000;
     memset(w->sizes, 0xff, sizeof w->sizes);
     memset(w->base_sizes, 0xff, sizeof w->base_sizes);
     return w;
@@ -146,9 +122,10 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
     uint8_t key[300];
     uint32_t key_len;
     key_bytes(k, key, &key_len);
-    uint64_t hash = fx_engine_hash(&w->engine, key, key_len);
-    fx_shard *shard = fx_engine_shard(&w->engine, hash);
-    fx_change change = {.key = key, .key_len = key_len, .hash = hash, .value = value};
+    fx_change change = {.key = key,
+                        .key_len = key_len,
+                        .hash = fx_engine_hash(&w->stage.engine, key, key_len),
+                        .value = size != UINT32_MAX ? value : NULL};
     fx_committed committed = {0};
     if (size != UINT32_MAX) {
         value_bytes(value, size, stamp);
@@ -160,21 +137,11 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
         if (size <= FX_INLINE_VALUE_MAX) {
             value_bytes(value, size, stamp); /* a commit meanwhile has used the buffer */
         }
-        fx_spinlock_lock(&shard->lock);
-        fx_record *old = fx_commit_any_locked(shard, hash, key, key_len);
-        if (size != UINT32_MAX) {
-            status = fx_commit_put_locked(shard, old, &change, ++w->now, &committed);
-        } else if (old != NULL) {
-            status = fx_commit_delete_locked(shard, old, hash, 0, false, ++w->now, &committed);
-        } else {
-            status = FEOX_NOT_FOUND;
-        }
-        fx_spinlock_unlock(&shard->lock);
+        status = stage_try(&w->stage, &change, &committed);
         if (status == FEOX_END && w->inside) {
             status = FEOX_ERR_MEMORY; /* this thread cannot wait for itself */
         } else if (status == FEOX_END) {
-            feox_status relieved = fx_commit_relieve(shard, key_len, size != UINT32_MAX ? size : 0,
-                                                     size == UINT32_MAX);
+            feox_status relieved = stage_relieve(&w->stage, &change);
             status = relieved == FEOX_OK ? FEOX_END : relieved;
         }
     } while (status == FEOX_END);
@@ -209,19 +176,12 @@ static feox_status world_put(world *w, uint32_t k, uint32_t size) {
 }
 
 static feox_status world_sync(world *w) {
-    uint64_t group = fx_flusher_open_group(w->engine.flusher);
+    uint64_t group = fx_flusher_open_group(w->stage.engine.flusher);
     uint64_t last = w->count > 0 ? w->history[w->count - 1].group : 0;
-    feox_status status = fx_flusher_sync(w->engine.flusher, group, ++w->now);
+    feox_status status = fx_flusher_sync(w->stage.engine.flusher, group, ++w->stage.now);
     if (status == FEOX_OK && last > w->acked) {
         w->acked = last;
     }
-    return status;
-}
-
-static feox_status world_checkpoint(world *w, bool compact) {
-    fx_flusher_enter(w->engine.flusher);
-    feox_status status = fx_compactor_checkpoint(w->engine.flusher, compact);
-    fx_flusher_leave(w->engine.flusher);
     return status;
 }
 
@@ -242,7 +202,7 @@ static uint32_t random_size(world *w) {
 /* Commits that fall into the middle of a flush or a checkpoint. */
 static void commit_meanwhile(void *context) {
     world *w = context;
-    if (w->inside || w->engine.flusher == NULL || w->count + 8 > OPS_MAX ||
+    if (w->inside || w->stage.engine.flusher == NULL || w->count + 8 > OPS_MAX ||
         fx_rng_below(&w->rng, 3) != 0) {
         return;
     }
@@ -256,7 +216,7 @@ static void commit_meanwhile(void *context) {
 
 /* The ring's end comes soon. */
 static void move_ring(world *w) {
-    fx_flusher *flusher = w->engine.flusher;
+    fx_flusher *flusher = w->stage.engine.flusher;
     fx_flusher_enter(flusher);
     assert_int_equal(fx_compactor_checkpoint(flusher, false), FEOX_OK);
     assert_int_equal(flusher->journal.used, 0);
@@ -277,10 +237,10 @@ static bool world_step(world *w) {
         status = world_sync(w);
         break;
     case 3:
-        status = world_checkpoint(w, fx_rng_below(&w->rng, 2) == 0);
+        status = stage_checkpoint(&w->stage, fx_rng_below(&w->rng, 2) == 0);
         break;
     case 4:
-        fx_flusher_step(w->engine.flusher, w->now, 0);
+        fx_flusher_step(w->stage.engine.flusher, w->stage.now, 0);
         break;
     case 5:
     case 6:
@@ -296,7 +256,7 @@ static bool world_step(world *w) {
     if (status != FEOX_OK && status != FEOX_ERR_SPACE) {
         assert_true(mem_dev_is_cut(w->dev));
     }
-    return fx_flusher_status(w->engine.flusher) == FEOX_OK;
+    return fx_flusher_status(w->stage.engine.flusher) == FEOX_OK;
 }
 
 /* ---- What is there ---- */
@@ -310,8 +270,8 @@ static uint32_t look(world *w, uint32_t k, uint64_t stamp) {
     uint32_t key_len;
     fx_fetched found;
     key_bytes(k, key, &key_len);
-    feox_status status = fx_fetch(&w->engine, fx_engine_hash(&w->engine, key, key_len), key,
-                                  key_len, buffer, sizeof buffer, &found);
+    feox_status status = fx_fetch(&w->stage.engine, fx_engine_hash(&w->stage.engine, key, key_len),
+                                  key, key_len, buffer, sizeof buffer, &found);
     if (status == FEOX_NOT_FOUND) {
         return UINT32_MAX;
     }
@@ -333,21 +293,9 @@ static bool state_is(world *w, const uint32_t *sizes, const uint64_t *stamps) {
     return true;
 }
 
-static void print_line(void *context, const feox_finding *finding) {
-    const char *text = finding->text;
-    (void)context;
-    print_message("check: %s\n", text);
-}
-
 static void expect_sound(world *w) {
-    fx_check_sink sink = {.found = print_line};
-    assert_int_equal(fx_check_memory(&w->engine, &sink), FEOX_OK);
-    assert_int_equal(fx_check_disk(w->engine.flusher, false, &sink), FEOX_OK);
-    assert_int_equal(sink.report.problems, 0);
-    feox_statistics stats;
-    feox_statistics_init(&stats);
-    fx_flusher_stats(w->engine.flusher, w->now, &stats);
-    assert_int_equal(stats.corrupt_records, 0);
+    stage_expect_sound(&w->stage);
+    assert_int_equal(stage_damage(&w->stage), 0);
 }
 
 /* What was recovered is the state after some group; the history is cut there. */
@@ -489,7 +437,7 @@ static void test_device_failure(void **state) {
             status = status == FEOX_OK ? world_sync(w) : status;
         }
         assert_int_equal(status, FEOX_ERR_IO);
-        assert_int_equal(fx_flusher_status(w->engine.flusher), FEOX_ERR_IO);
+        assert_int_equal(fx_flusher_status(w->stage.engine.flusher), FEOX_ERR_IO);
         assert_int_equal(world_sync(w), FEOX_ERR_IO);
         assert_int_equal(look(w, 0, 1), 100);
         assert_int_equal(world_close(w), FEOX_ERR_IO);
@@ -510,8 +458,8 @@ static void test_unreadable_journal(void **state) {
     assert_int_equal(world_put(w, 0, 100), FEOX_OK);
     assert_int_equal(world_sync(w), FEOX_OK);
     mem_dev_fail_reads(w->dev, 0, UINT64_MAX);
-    assert_int_equal(world_checkpoint(w, false), FEOX_ERR_IO);
-    assert_int_equal(fx_flusher_status(w->engine.flusher), FEOX_ERR_IO);
+    assert_int_equal(stage_checkpoint(&w->stage, false), FEOX_ERR_IO);
+    assert_int_equal(fx_flusher_status(w->stage.engine.flusher), FEOX_ERR_IO);
     mem_dev_fail_reads(w->dev, 0, 0);
     assert_int_equal(world_sync(w), FEOX_ERR_IO);
     assert_int_equal(look(w, 0, 1), 100);
@@ -526,7 +474,7 @@ static void test_unreadable_journal(void **state) {
 static void test_full(void **state) {
     (void)state;
     world *w = world_create(seed_of("full"));
-    w->file_limit = 8u << 20;
+    w->stage.file.file_size_limit = 8u << 20;
     assert_int_equal(world_open(w), FEOX_OK);
     for (unsigned round = 0; round < 3; round++) {
         w->count = 0;
@@ -548,7 +496,7 @@ static void test_full(void **state) {
         assert_int_equal(world_sync(w), FEOX_OK);
         expect_sound(w);
     }
-    assert_true(mem_dev_size(w->dev) <= w->file_limit);
+    assert_true(mem_dev_size(w->dev) <= w->stage.file.file_size_limit);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -558,18 +506,18 @@ static void test_full(void **state) {
 static void test_refused(void **state) {
     (void)state;
     world *w = world_create(seed_of("refused"));
-    w->file_limit = 8u << 20;
+    w->stage.file.file_size_limit = 8u << 20;
     assert_int_equal(world_open(w), FEOX_OK);
-    fx_flusher *flusher = w->engine.flusher;
+    fx_flusher *flusher = w->stage.engine.flusher;
     assert_int_equal(world_put(w, 0, 100), FEOX_OK);
     uint64_t drawn = flusher->drawn;
-    w->engine.memory_limit = fx_engine_memory(&w->engine) + (64u << 10);
+    w->stage.engine.memory_limit = fx_engine_memory(&w->stage.engine) + (64u << 10);
     for (unsigned i = 0; i < 20; i++) {
         assert_int_equal(world_put(w, 1, 2 * FX_LARGE_VALUE_MIN), FEOX_ERR_MEMORY);
         assert_int_equal(flusher->drawn, drawn);
     }
     assert_int_equal(world_sync(w), FEOX_OK);
-    fx_shard *shard = &w->engine.shards[3];
+    fx_shard *shard = &w->stage.engine.shards[3];
     fx_spinlock_lock(&shard->lock);
     fx_demand demand = fx_flusher_demand(10, 100000, false);
     assert_true(fx_flusher_admit_locked(flusher, &shard->wbuf, &demand));
@@ -578,7 +526,7 @@ static void test_refused(void **state) {
     assert_true(flusher->drawn > 0);
     uint64_t all = flusher->room - flusher->room / 8;
     demand = (fx_demand){.bytes = all};
-    assert_int_equal(fx_flusher_make_room(flusher, &demand, ++w->now), FEOX_OK);
+    assert_int_equal(fx_flusher_make_room(flusher, &demand, ++w->stage.now), FEOX_OK);
     assert_int_equal(world_sync(w), FEOX_OK);
     assert_int_equal(flusher->drawn, 0);
     assert_int_equal(world_close(w), FEOX_OK);
@@ -596,7 +544,7 @@ static void test_device_full(void **state) {
         status = world_put(w, k, 3 * FX_LARGE_VALUE_MIN);
     }
     assert_int_equal(status, FEOX_ERR_SPACE);
-    assert_int_equal(fx_flusher_status(w->engine.flusher), FEOX_OK);
+    assert_int_equal(fx_flusher_status(w->stage.engine.flusher), FEOX_OK);
     assert_int_equal(world_sync(w), FEOX_OK);
     mem_dev_set_capacity(w->dev, 0);
     assert_int_equal(world_put(w, KEYS - 1, 3 * FX_LARGE_VALUE_MIN), FEOX_OK);
@@ -622,8 +570,8 @@ static void test_reads(void **state) {
                 uint8_t key[300];
                 uint32_t key_len;
                 key_bytes(k, key, &key_len);
-                uint64_t hash = fx_engine_hash(&w->engine, key, key_len);
-                fx_shard *shard = fx_engine_shard(&w->engine, hash);
+                uint64_t hash = fx_engine_hash(&w->stage.engine, key, key_len);
+                fx_shard *shard = fx_engine_shard(&w->stage.engine, hash);
                 fx_spinlock_lock(&shard->lock);
                 fx_record *record = fx_commit_any_locked(shard, hash, key, key_len);
                 if (record != NULL) {
@@ -632,14 +580,14 @@ static void test_reads(void **state) {
                 fx_spinlock_unlock(&shard->lock);
             }
             if (i % 200 == 0) {
-                assert_int_equal(world_checkpoint(w, true), FEOX_OK);
+                assert_int_equal(stage_checkpoint(&w->stage, true), FEOX_OK);
             }
             assert_true(state_is(w, w->sizes, w->stamps));
         }
     }
     feox_statistics stats;
     feox_statistics_init(&stats);
-    fx_flusher_stats(w->engine.flusher, w->now, &stats);
+    fx_flusher_stats(w->stage.engine.flusher, w->stage.now, &stats);
     assert_true(stats.disk_reads > 100);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
@@ -658,7 +606,7 @@ static void test_flips(void **state) {
     assert_int_equal(world_put(w, 0, 10), FEOX_OK);
     assert_int_equal(world_sync(w), FEOX_OK);
     uint64_t places[64][2]; /* of segments: position, length */
-    const fx_segments *segments = &w->engine.flusher->segments;
+    const fx_segments *segments = &w->stage.engine.flusher->segments;
     size_t count = segments->count < 64 ? segments->count : 64;
     for (size_t i = 0; i < count; i++) {
         places[i][0] = segments->items[i]->position;
@@ -685,8 +633,9 @@ static void test_flips(void **state) {
                 static uint8_t buffer[FX_LARGE_VALUE_MIN * 4];
                 fx_fetched found;
                 key_bytes(k, key, &key_len);
-                feox_status status = fx_fetch(&w->engine, fx_engine_hash(&w->engine, key, key_len),
-                                              key, key_len, buffer, sizeof buffer, &found);
+                feox_status status =
+                    fx_fetch(&w->stage.engine, fx_engine_hash(&w->stage.engine, key, key_len), key,
+                             key_len, buffer, sizeof buffer, &found);
                 if (status == FEOX_OK) {
                     fx_block_release(found.block);
                     wrong += look(w, k, w->stamps[k]) != w->sizes[k];
@@ -696,7 +645,7 @@ static void test_flips(void **state) {
             }
             feox_statistics stats;
             feox_statistics_init(&stats);
-            fx_flusher_stats(w->engine.flusher, w->now, &stats);
+            fx_flusher_stats(w->stage.engine.flusher, w->stage.now, &stats);
             /* Whatever else is missing is reported. */
             assert_true(wrong == 0 || stats.corrupt_records > 0 || at < 8192 + (4u << 20));
         }
@@ -744,7 +693,7 @@ static void test_no_memory(void **state) {
             assert_int_equal(world_put(w, k, random_size(w)), FEOX_OK);
         }
         fx_mem_fail_after(n % 30 + 1, n % 2 == 0);
-        feox_status status = n < 30 ? world_sync(w) : world_checkpoint(w, true);
+        feox_status status = n < 30 ? world_sync(w) : stage_checkpoint(&w->stage, true);
         fx_mem_fail_after(0, false);
         assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
         if (n % 10 == 0) {
@@ -755,20 +704,10 @@ static void test_no_memory(void **state) {
     assert_int_equal(world_close(w), FEOX_OK);
     for (uint64_t n = 1; n < 200; n += 3) {
         fx_mem_fail_after(n, false);
-        const fx_flusher_options file = {0};
-        const fx_engine_options options = {.persistent = true,
-                                           .value_size_limit = FX_VALUE_SIZE_DEFAULT,
-                                           .clock = world_clock,
-                                           .clock_context = w,
-                                           .shard_count = 16};
-        feox_status status = fx_engine_init(&w->engine, &options);
-        if (status == FEOX_OK) {
-            status = fx_flusher_open(&w->engine, mem_dev_door(w->dev), &file, &w->engine.flusher);
-            fx_mem_fail_after(0, false);
-            assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
-            assert_int_equal(world_close(w), FEOX_OK);
-        }
+        feox_status status = world_open(w);
         fx_mem_fail_after(0, false);
+        assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
+        assert_int_equal(world_close(w), FEOX_OK);
     }
     assert_int_equal(world_open(w), FEOX_OK);
     assert_true(state_is(w, w->sizes, w->stamps));

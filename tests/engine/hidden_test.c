@@ -25,6 +25,7 @@
 #include "engine/sweeper.h"
 #include "engine/volume.h"
 #include "support/mem_dev.h"
+#include "support/stage.h"
 
 enum { KEYS = 10, OPS_MAX = 20000, ABSENT = 0 };
 
@@ -37,10 +38,8 @@ typedef struct past {
 
 typedef struct world {
     mem_dev *dev;
-    fx_engine engine;
+    stage stage;
     fx_rng rng;
-    uint64_t now;
-    bool real_time;
     bool inside; /* a hook runs */
     uint32_t number;
     uint32_t shown; /* how often the hook looked at a hidden write */
@@ -57,37 +56,22 @@ static uint64_t seed_of(const char *name) {
     return value;
 }
 
-static uint64_t world_clock(void *context) {
-    world *w = context;
-    return w->real_time ? fx_clock_monotonic_ns() : ++w->now;
-}
-
 static feox_status world_open(world *w) {
-    const fx_engine_options options = {.ordered = true,
-                                       .persistent = true,
-                                       .value_size_limit = FX_VALUE_SIZE_DEFAULT,
-                                       .clock = world_clock,
-                                       .clock_context = w,
-                                       .shard_count = 2};
-    const fx_flusher_options file = {.read_only = false};
-    assert_int_equal(fx_engine_init(&w->engine, &options), FEOX_OK);
-    feox_status status =
-        fx_flusher_open(&w->engine, mem_dev_door(w->dev), &file, &w->engine.flusher);
-    return status == FEOX_OK ? fx_commit_recovery_done(&w->engine) : status;
+    w->stage.door = mem_dev_door(w->dev);
+    w->stage.ordered = true;
+    return stage_open(&w->stage, false);
 }
 
 static feox_status world_close(world *w) {
     mem_dev_set_hook(w->dev, NULL, NULL);
-    feox_status status = fx_flusher_close(w->engine.flusher, ++w->now);
-    fx_engine_deinit(&w->engine);
-    return status;
+    return stage_close(&w->stage);
 }
 
 static world *world_create(uint64_t seed) {
     world *w = calloc(1, sizeof *w);
     fx_rng_init(&w->rng, seed);
     w->dev = mem_dev_create(fx_rng_next(&w->rng));
-    w->now = 1000;
+    w->stage.now = 1000;
     for (uint32_t key = 0; key < KEYS; key++) {
         w->keys[key].count = 1;
     }
@@ -98,19 +82,6 @@ static world *world_create(uint64_t seed) {
 static void world_destroy(world *w) {
     mem_dev_destroy(w->dev);
     free(w);
-}
-
-static void expect_sound(world *w) {
-    fx_check_sink sink = {.found = NULL};
-    feox_check_report_init(&sink.report);
-    assert_int_equal(fx_check_memory(&w->engine, &sink), FEOX_OK);
-    assert_int_equal(fx_check_disk(w->engine.flusher, false, &sink), FEOX_OK);
-    assert_int_equal(sink.report.problems, 0);
-}
-
-static feox_status world_sync(world *w) {
-    fx_flusher *flusher = w->engine.flusher;
-    return fx_flusher_sync(flusher, fx_flusher_open_group(flusher), ++w->now);
 }
 
 /* ---- Writing ---- */
@@ -125,7 +96,7 @@ static fx_change change_of(world *w, const uint32_t *key, uint32_t number) {
     static uint8_t value[FX_LARGE_VALUE_MIN + 5000];
     fx_change change = {.key = (const uint8_t *)key,
                         .key_len = sizeof *key,
-                        .hash = fx_engine_hash(&w->engine, key, sizeof *key),
+                        .hash = fx_engine_hash(&w->stage.engine, key, sizeof *key),
                         .value = value,
                         .value_len = size_of(number),
                         .hidden = true,
@@ -140,7 +111,7 @@ static fx_change change_of(world *w, const uint32_t *key, uint32_t number) {
 
 /* Once, as store/write.c does it. */
 static feox_status try_write(world *w, fx_change *change, bool deletes, fx_committed *committed) {
-    fx_shard *shard = fx_engine_shard(&w->engine, change->hash);
+    fx_shard *shard = fx_engine_shard(&w->stage.engine, change->hash);
     fx_spinlock_lock(&shard->lock);
     const fx_hidden *before =
         fx_commit_hidden_locked(shard, change->hash, change->key, change->key_len);
@@ -148,17 +119,17 @@ static feox_status try_write(world *w, fx_change *change, bool deletes, fx_commi
     if (before != NULL && before->kept) {
         old = before->deletes ? NULL : before->record;
     }
-    feox_status status = !deletes ? fx_commit_put_locked(shard, old, change, ++w->now, committed)
-                         : old == NULL
-                             ? FEOX_NOT_FOUND
-                             : fx_commit_hide_delete_locked(shard, old, change->hash, 0,
-                                                            change->kept, ++w->now, committed);
+    feox_status status =
+        !deletes      ? fx_commit_put_locked(shard, old, change, ++w->stage.now, committed)
+        : old == NULL ? FEOX_NOT_FOUND
+                      : fx_commit_hide_delete_locked(shard, old, change->hash, 0, change->kept,
+                                                     ++w->stage.now, committed);
     fx_spinlock_unlock(&shard->lock);
     return status;
 }
 
 static feox_status relieve(world *w, const fx_change *change) {
-    return fx_commit_relieve(fx_engine_shard(&w->engine, change->hash), change->key_len,
+    return fx_commit_relieve(fx_engine_shard(&w->stage.engine, change->hash), change->key_len,
                              change->value_len, false);
 }
 
@@ -195,8 +166,9 @@ static uint32_t look(world *w, uint32_t key) {
     static uint8_t buffer[FX_LARGE_VALUE_MIN + 5000];
     fx_fetched got;
     uint32_t number = ABSENT;
-    feox_status status = fx_fetch(&w->engine, fx_engine_hash(&w->engine, &key, sizeof key), &key,
-                                  sizeof key, buffer, sizeof buffer, &got);
+    feox_status status =
+        fx_fetch(&w->stage.engine, fx_engine_hash(&w->stage.engine, &key, sizeof key), &key,
+                 sizeof key, buffer, sizeof buffer, &got);
     assert_true(status == FEOX_OK || status == FEOX_NOT_FOUND);
     if (status == FEOX_OK) {
         const uint8_t *data = got.block != NULL ? got.block->data : buffer;
@@ -273,20 +245,20 @@ static void look_at_first(void *context) {
 static void test_hidden_until_durable(void **state) {
     (void)state;
     world *w = world_create(1);
-    uint64_t group = fx_flusher_open_group(w->engine.flusher);
+    uint64_t group = fx_flusher_open_group(w->stage.engine.flusher);
     uint64_t durable = 0;
-    assert_false(fx_flusher_knows(w->engine.flusher, group));
+    assert_false(fx_flusher_knows(w->stage.engine.flusher, group));
     write_kept(w, 0, false);
-    assert_true(fx_flusher_knows(w->engine.flusher, group));
-    assert_false(fx_flusher_knows(w->engine.flusher, group + 1));
+    assert_true(fx_flusher_knows(w->stage.engine.flusher, group));
+    assert_false(fx_flusher_knows(w->stage.engine.flusher, group + 1));
     assert_int_equal(look(w, 0), ABSENT);
     mem_dev_set_hook(w->dev, look_at_first, w);
-    assert_int_equal(world_sync(w), FEOX_OK);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
     assert_true(w->shown > 0);
-    assert_int_equal(fx_flusher_durable(w->engine.flusher, &durable), FEOX_OK);
+    assert_int_equal(fx_flusher_durable(w->stage.engine.flusher, &durable), FEOX_OK);
     assert_true(durable >= group);
     expect_newest(w);
-    expect_sound(w);
+    stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -310,13 +282,13 @@ static void test_tidy_meanwhile(void **state) {
     world *w = world_create(1);
     for (unsigned round = 0; round < 3; round++) { /* from the second on they replace others */
         hide_keys(w, 0, 500);
-        (void)fx_sweeper_tidy(&w->engine, &waiting);
-        assert_int_equal(world_sync(w), FEOX_OK);
-        assert_int_equal(fx_order_merge(&w->engine), FEOX_OK);
-        (void)fx_sweeper_tidy(&w->engine, &waiting);
+        (void)fx_sweeper_tidy(&w->stage.engine, &waiting);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        assert_int_equal(fx_order_merge(&w->stage.engine), FEOX_OK);
+        (void)fx_sweeper_tidy(&w->stage.engine, &waiting);
     }
-    assert_int_equal(fx_load_relaxed(&w->engine.count), 500);
-    expect_sound(w);
+    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), 500);
+    stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -328,11 +300,12 @@ static void test_one_per_group(void **state) {
     for (unsigned i = 0; i < 3 * FX_PENDING_MAX; i++) {
         write_kept(w, 0, i % 100 == 99);
     }
-    uint32_t hidden = w->engine.shards[0].hidden_count + w->engine.shards[1].hidden_count;
+    uint32_t hidden =
+        w->stage.engine.shards[0].hidden_count + w->stage.engine.shards[1].hidden_count;
     assert_int_equal(hidden, 1);
-    assert_int_equal(world_sync(w), FEOX_OK);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
     expect_newest(w);
-    expect_sound(w);
+    stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -345,7 +318,7 @@ static void test_back_pressure(void **state) {
         uint32_t number = ++w->number;
         fx_committed committed = {0};
         fx_change change = change_of(w, &key, number);
-        fx_shard *shard = fx_engine_shard(&w->engine, change.hash);
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
         feox_status status;
         unsigned tries = 0;
         while ((status = try_write(w, &change, false, &committed)) == FEOX_END) {
@@ -355,9 +328,9 @@ static void test_back_pressure(void **state) {
         assert_int_equal(status, FEOX_OK);
         assert_true(shard->hidden_count + shard->pending_count <= FX_PENDING_MAX);
     }
-    assert_int_equal(world_sync(w), FEOX_OK);
-    assert_int_equal(fx_load_relaxed(&w->engine.count), 5 * FX_PENDING_MAX);
-    expect_sound(w);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), 5 * FX_PENDING_MAX);
+    stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -378,13 +351,13 @@ static void test_awaited_writes_stand_alone(void **state) {
         uint64_t group = committed.group;
         change = change_of(w, &key, 3);
         change.kept = !first_kept;
-        fx_shard *shard = fx_engine_shard(&w->engine, change.hash);
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
         assert_int_equal(try_write(w, &change, deletes, &committed), FEOX_ERR_BUSY);
         assert_int_equal(committed.group, group);
         change.hidden = change.kept = false;
         assert_int_equal(try_write(w, &change, false, &committed), FEOX_ERR_BUSY);
         assert_int_equal(shard->hidden_count, 1);
-        assert_int_equal(world_sync(w), FEOX_OK);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
         assert_int_equal(look(w, key), 2);
     }
     assert_int_equal(world_close(w), FEOX_OK);
@@ -406,31 +379,31 @@ static void test_random(void **state) {
             if (what < 80) {
                 write_kept(w, (uint32_t)fx_rng_below(&w->rng, KEYS), what < 20);
             } else if (what < 88) {
-                assert_int_equal(world_sync(w), FEOX_OK);
+                assert_int_equal(stage_sync(&w->stage), FEOX_OK);
                 note_seen(w);
             } else if (what < 94) {
                 mem_dev_set_hook(w->dev, NULL, NULL);
                 fx_mem_fail_after(1 + fx_rng_below(&w->rng, 8), false);
-                feox_status status = world_sync(w);
+                feox_status status = stage_sync(&w->stage);
                 fx_mem_fail_after(0, false);
                 failed += status == FEOX_ERR_MEMORY;
-                if (fx_flusher_status(w->engine.flusher) != FEOX_OK) {
+                if (fx_flusher_status(w->stage.engine.flusher) != FEOX_OK) {
                     crash(w);
                 } else if (status == FEOX_OK) {
                     expect_newest(w);
                 }
             } else if (what < 97) {
-                (void)fx_sweeper_tidy(&w->engine, &waiting);
+                (void)fx_sweeper_tidy(&w->stage.engine, &waiting);
             } else if (what == 97) {
                 mem_dev_set_hook(w->dev, NULL, NULL);
-                expect_sound(w);
+                stage_expect_sound(&w->stage);
                 expect_newest(w);
             } else if (what == 98) {
                 crash(w);
             }
         }
         mem_dev_set_hook(w->dev, NULL, NULL);
-        assert_int_equal(world_sync(w), FEOX_OK);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
         expect_newest(w);
         assert_int_equal(world_close(w), FEOX_OK);
         world_destroy(w);
@@ -443,9 +416,9 @@ static void test_random(void **state) {
 static bool flush_short_of_memory(world *w) {
     for (uint64_t n = 1;; n++) {
         fx_mem_fail_after(n, true);
-        feox_status status = world_sync(w);
+        feox_status status = stage_sync(&w->stage);
         fx_mem_fail_after(0, false);
-        if (status == FEOX_OK || fx_flusher_status(w->engine.flusher) != FEOX_OK) {
+        if (status == FEOX_OK || fx_flusher_status(w->stage.engine.flusher) != FEOX_OK) {
             return status == FEOX_OK;
         }
         assert_int_equal(status, FEOX_ERR_MEMORY);
@@ -458,7 +431,7 @@ static void test_no_memory_to_show(void **state) {
     (void)state;
     enum { STEP = 1200 };
     world *w = world_create(1);
-    fx_flusher *flusher = w->engine.flusher;
+    fx_flusher *flusher = w->stage.engine.flusher;
     uint64_t before = 0;
     uint64_t after = 0;
     uint64_t group = 0;
@@ -471,19 +444,19 @@ static void test_no_memory_to_show(void **state) {
         group = fx_flusher_open_group(flusher);
         assert_int_equal(fx_flusher_durable(flusher, &before), FEOX_OK);
         shown = flush_short_of_memory(w);
-        assert_int_equal(fx_order_merge(&w->engine), FEOX_OK);
+        assert_int_equal(fx_order_merge(&w->stage.engine), FEOX_OK);
     }
     print_message("%u keys\n", keys);
     assert_int_equal(fx_flusher_status(flusher), FEOX_ERR_MEMORY);
     assert_int_equal(fx_flusher_durable(flusher, &after), FEOX_ERR_MEMORY);
     assert_int_equal(after, before);
-    assert_int_equal(fx_flusher_sync(flusher, group, ++w->now), FEOX_ERR_MEMORY);
+    assert_int_equal(fx_flusher_sync(flusher, group, ++w->stage.now), FEOX_ERR_MEMORY);
     assert_int_equal(fx_flusher_wait(flusher, group, 60000), FEOX_ERR_MEMORY);
-    assert_true(fx_load_relaxed(&w->engine.count) < keys);
+    assert_true(fx_load_relaxed(&w->stage.engine.count) < keys);
     assert_int_equal(world_close(w), FEOX_ERR_MEMORY);
     assert_int_equal(world_open(w), FEOX_OK);
-    assert_int_equal(fx_load_relaxed(&w->engine.count), keys);
-    expect_sound(w);
+    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), keys);
+    stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
 }
@@ -497,17 +470,17 @@ static void test_device_fails(void **state) {
         for (uint32_t key = 0; key < KEYS; key++) {
             write_kept(w, key, false);
         }
-        assert_int_equal(world_sync(w), FEOX_OK);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
         note_seen(w);
         mem_dev_fail_after(w->dev, n, EIO);
         feox_status status = FEOX_OK;
         while (status == FEOX_OK) {
             note_seen(w);
             write_kept(w, (uint32_t)fx_rng_below(&w->rng, KEYS), false);
-            status = world_sync(w);
+            status = stage_sync(&w->stage);
         }
         assert_int_equal(status, FEOX_ERR_IO);
-        assert_int_equal(fx_flusher_durable(w->engine.flusher, &durable), FEOX_ERR_IO);
+        assert_int_equal(fx_flusher_durable(w->stage.engine.flusher, &durable), FEOX_ERR_IO);
         for (uint32_t key = 0; key < KEYS; key++) {
             assert_int_equal(expect_state(w, key), w->keys[key].safe);
         }
@@ -539,10 +512,10 @@ static void *wait_as_guest(void *argument) {
 static void test_back_in_time(void **state) {
     (void)state;
     world *w = world_create(1);
-    w->real_time = true;
+    w->stage.real_time = true;
     write_kept(w, 0, false);
-    guest g = {.flusher = w->engine.flusher,
-               .group = fx_flusher_open_group(w->engine.flusher),
+    guest g = {.flusher = w->stage.engine.flusher,
+               .group = fx_flusher_open_group(w->stage.engine.flusher),
                .timeout_ms = 20};
     pthread_t thread;
     fx_flusher_enter(g.flusher);
@@ -552,7 +525,7 @@ static void test_back_in_time(void **state) {
     fx_flusher_leave(g.flusher);
     g.timeout_ms = UINT64_MAX;
     assert_int_equal(pthread_create(&thread, NULL, wait_as_guest, &g), 0);
-    assert_int_equal(world_sync(w), FEOX_OK);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(g.status, FEOX_OK);
     assert_int_equal(world_close(w), FEOX_OK);

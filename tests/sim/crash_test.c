@@ -13,17 +13,16 @@
 
 #include <cmocka.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "engine/check_disk.h"
 #include "engine/commit.h"
 #include "engine/cleaner.h"
-#include "engine/compactor.h"
 #include "engine/evict.h"
 #include "engine/fetch.h"
 #include "engine/flusher.h"
 #include "engine/volume.h"
 #include "support/mem_dev.h"
+#include "support/stage.h"
 
 #define KEYS 24u
 #define OPS_MAX 512u
@@ -43,9 +42,7 @@ typedef struct op {
 
 typedef struct life {
     mem_dev *dev;
-    fx_engine engine;
-    uint64_t now;
-    uint64_t limit;
+    stage stage;
     uint64_t stamp;
     uint64_t versions[KEYS]; /* the highest ones that were given out */
     op history[OPS_MAX];
@@ -68,10 +65,6 @@ static uint64_t seed_of(void) {
     return seed;
 }
 
-static uint64_t life_clock(void *context) {
-    return ++((life *)context)->now;
-}
-
 static void value_bytes(uint32_t key, found what, uint8_t *out) {
     for (uint32_t i = 0; i < what.size; i++) {
         out[i] = (uint8_t)(what.stamp * 29 + key * 5 + i * 7 + (i >> 8));
@@ -82,38 +75,18 @@ static void value_bytes(uint32_t key, found what, uint8_t *out) {
 /* ---- Opening, changing ---- */
 
 static feox_status life_open(life *l, bool read_only) {
-    const fx_engine_options options = {.persistent = true,
-                                       .read_only = read_only,
-                                       .memory_limit = l->limit,
-                                       .value_size_limit = FX_VALUE_SIZE_DEFAULT,
-                                       .clock = life_clock,
-                                       .clock_context = l,
-                                       .shard_count = 2};
-    memset(&l->engine, 0, sizeof l->engine);
-    assert_int_equal(fx_engine_init(&l->engine, &options), FEOX_OK);
-    const fx_flusher_options file = {.read_only = read_only};
-    feox_status status =
-        fx_flusher_open(&l->engine, mem_dev_door(l->dev), &file, &l->engine.flusher);
-    if (status == FEOX_OK) {
-        assert_int_equal(fx_commit_recovery_done(&l->engine), FEOX_OK);
-    }
-    return status;
+    l->stage.door = mem_dev_door(l->dev);
+    return stage_open(&l->stage, read_only);
 }
 
 static feox_status life_close(life *l) {
-    feox_status status = FEOX_OK;
-    if (l->engine.flusher != NULL) {
-        status = fx_flusher_close(l->engine.flusher, ++l->now);
-    }
-    fx_engine_deinit(&l->engine);
-    memset(&l->engine, 0, sizeof l->engine);
-    return status;
+    return stage_close(&l->stage);
 }
 
 static life *life_create(uint64_t seed) {
     life *l = calloc(1, sizeof *l);
     l->dev = mem_dev_create(seed);
-    l->now = 1000;
+    l->stage.now = 1000;
     for (uint32_t k = 0; k < KEYS; k++) {
         l->state[k].size = ABSENT;
     }
@@ -125,32 +98,10 @@ static void life_destroy(life *l) {
     free(l);
 }
 
-static feox_status try_change(life *l, fx_change *change, fx_committed *committed) {
-    fx_shard *shard = fx_engine_shard(&l->engine, change->hash);
-    feox_status status = FEOX_NOT_FOUND;
-    fx_spinlock_lock(&shard->lock);
-    fx_record *old = fx_commit_any_locked(shard, change->hash, change->key, change->key_len);
-    if (change->value != NULL) {
-        status = fx_commit_put_locked(shard, old, change, ++l->now, committed);
-    } else if (old != NULL) {
-        status = fx_commit_delete_locked(shard, old, change->hash, 0, false, ++l->now, committed);
-    }
-    fx_spinlock_unlock(&shard->lock);
-    if (status == FEOX_END) {
-        feox_status relieved =
-            fx_commit_relieve(shard, change->key_len, change->value_len, change->value == NULL);
-        status = relieved == FEOX_OK ? FEOX_END : relieved;
-    }
-    if (status == FEOX_ERR_MEMORY && fx_evict_any(&l->engine, 4) > 0) {
-        status = FEOX_END; /* as the store would */
-    }
-    return status;
-}
-
 /* ABSENT deletes. */
 static feox_status life_set(life *l, uint32_t key, uint32_t size) {
     found next = {size, l->stamp + 1};
-    uint64_t hash = fx_engine_hash(&l->engine, &key, sizeof key);
+    uint64_t hash = fx_engine_hash(&l->stage.engine, &key, sizeof key);
     fx_change change = {.key = (const uint8_t *)&key, .key_len = sizeof key, .hash = hash};
     fx_committed committed = {0};
     feox_status status;
@@ -161,11 +112,9 @@ static feox_status life_set(life *l, uint32_t key, uint32_t size) {
         change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value_buffer, size) : NULL;
     }
     do {
-        status = try_change(l, &change, &committed);
-        if (status == FEOX_ERR_MEMORY && l->limit != 0 && fx_evict_any(&l->engine, 16) > 0) {
-            status = FEOX_END; /* as store/write.c does */
-        }
-    } while (status == FEOX_END);
+        status =
+            stage_write(&l->stage, &change, &committed); /* without memory as the store would: */
+    } while (status == FEOX_ERR_MEMORY && fx_evict_any(&l->stage.engine, 16) > 0);
     if (status != FEOX_OK) {
         fx_block_release(change.block);
         return status == FEOX_NOT_FOUND ? FEOX_OK : status;
@@ -179,23 +128,15 @@ static feox_status life_set(life *l, uint32_t key, uint32_t size) {
 }
 
 static feox_status life_sync(life *l) {
-    uint64_t group = fx_flusher_open_group(l->engine.flusher);
-    feox_status status = fx_flusher_sync(l->engine.flusher, group, ++l->now);
+    feox_status status = stage_sync(&l->stage);
     if (status == FEOX_OK && l->count > 0) {
         l->acked = l->history[l->count - 1].group;
     }
     return status;
 }
 
-static feox_status life_checkpoint(life *l, bool compact) {
-    fx_flusher_enter(l->engine.flusher);
-    feox_status status = fx_compactor_checkpoint(l->engine.flusher, compact);
-    fx_flusher_leave(l->engine.flusher);
-    return status;
-}
-
 static feox_status life_compact(life *l) {
-    feox_status status = fx_cleaner_compact(l->engine.flusher);
+    feox_status status = fx_cleaner_compact(l->stage.engine.flusher);
     if (status == FEOX_OK && l->count > 0) { /* it flushes */
         l->acked = l->history[l->count - 1].group;
     }
@@ -203,9 +144,9 @@ static feox_status life_compact(life *l) {
 }
 
 static feox_status life_make_run(life *l, uint64_t blocks) {
-    fx_flusher_enter(l->engine.flusher);
-    feox_status status = fx_cleaner_make_run(l->engine.flusher, blocks);
-    fx_flusher_leave(l->engine.flusher);
+    fx_flusher_enter(l->stage.engine.flusher);
+    feox_status status = fx_cleaner_make_run(l->stage.engine.flusher, blocks);
+    fx_flusher_leave(l->stage.engine.flusher);
     return status == FEOX_ERR_SPACE ? FEOX_OK : status;
 }
 
@@ -214,10 +155,10 @@ static feox_status life_make_run(life *l, uint64_t blocks) {
 /* A value that was never written as a whole fails the test. */
 static feox_status life_look(life *l, uint32_t key, found *out) {
     fx_fetched got;
-    uint64_t hash = fx_engine_hash(&l->engine, &key, sizeof key);
+    uint64_t hash = fx_engine_hash(&l->stage.engine, &key, sizeof key);
     *out = (found){.size = ABSENT};
     feox_status status =
-        fx_fetch(&l->engine, hash, &key, sizeof key, read_buffer, sizeof read_buffer, &got);
+        fx_fetch(&l->stage.engine, hash, &key, sizeof key, read_buffer, sizeof read_buffer, &got);
     if (status != FEOX_OK) {
         return status == FEOX_NOT_FOUND ? FEOX_OK : status;
     }
@@ -264,25 +205,9 @@ static void expect_prefix(life *l) {
     l->acked = 0;
 }
 
-static void print_line(void *context, const feox_finding *finding) {
-    const char *text = finding->text;
-    (void)context;
-    print_message("check: %s\n", text);
-}
-
-static uint64_t damage(life *l) {
-    feox_statistics stats;
-    feox_statistics_init(&stats);
-    fx_flusher_stats(l->engine.flusher, l->now, &stats);
-    return stats.corrupt_records;
-}
-
 static void expect_sound(life *l) {
-    fx_check_sink sink = {.found = print_line};
-    assert_int_equal(fx_check_memory(&l->engine, &sink), FEOX_OK);
-    assert_int_equal(fx_check_disk(l->engine.flusher, false, &sink), FEOX_OK);
-    assert_int_equal(sink.report.problems, 0);
-    assert_int_equal(damage(l), 0);
+    stage_expect_sound(&l->stage);
+    assert_int_equal(stage_damage(&l->stage), 0);
 }
 
 /* ---- The life ---- */
@@ -335,18 +260,18 @@ static feox_status life_work(life *l) {
     STEP(set_some(l, 1, 2, 50));
     STEP(set_some(l, 4, 20, 3000));
     STEP(set_some(l, 20, 23, FX_LARGE_VALUE_MIN));
-    STEP(life_checkpoint(l, false));
+    STEP(stage_checkpoint(&l->stage, false));
     STEP(set_some(l, 3, 5, ABSENT));
     STEP(life_set(l, 6, 20));
-    STEP(life_checkpoint(l, true)); /* with a commit that waits */
+    STEP(stage_checkpoint(&l->stage, true)); /* with a commit that waits */
     STEP(set_some(l, 6, 18, ABSENT));
-    STEP(life_checkpoint(l, true));
+    STEP(stage_checkpoint(&l->stage, true));
     STEP(set_some(l, 3, 5, 60));
     STEP(set_some(l, 4, 23, 80u << 10)); /* grows */
     STEP(set_some(l, 8, 23, 90u << 10));
-    STEP(life_checkpoint(l, false));
+    STEP(stage_checkpoint(&l->stage, false));
     STEP(set_some(l, 2, 23, ABSENT));
-    STEP(life_checkpoint(l, true));
+    STEP(stage_checkpoint(&l->stage, true));
     STEP(set_some(l, 0, 9, 200));
     return set_some(l, 3, 5, ABSENT);
 }
@@ -363,8 +288,8 @@ static void expect_recovered(life *l) {
     assert_int_equal(life_open(l, false), FEOX_OK);
     expect_prefix(l);
     expect_sound(l);
-    if (l->limit != 0) { /* recovery filled what there is; the store would make room */
-        (void)fx_evict_any(&l->engine, KEYS);
+    if (l->stage.memory_limit != 0) { /* recovery filled what there is; the store would make room */
+        (void)fx_evict_any(&l->stage.engine, KEYS);
     }
     assert_int_equal(life_set(l, KEYS - 1, 100), FEOX_OK);
     assert_int_equal(life_sync(l), FEOX_OK);
@@ -382,7 +307,7 @@ static bool cut_at(work do_it, uint64_t seed, uint64_t n, uint64_t m, bool *seco
     mem_dev_cut_after(l->dev, n);
     (void)life_whole(l, do_it);
     (void)life_close(l);
-    l->limit = n % 3 == 0 ? 200u << 10 : 0; /* large values stay on disk */
+    l->stage.memory_limit = n % 3 == 0 ? 200u << 10 : 0; /* large values stay on disk */
     bool was_cut = mem_dev_is_cut(l->dev);
     l->dev = mem_dev_crash(l->dev);
     *second_out = false;
@@ -448,11 +373,11 @@ static void fail_everywhere(work do_it) {
             break;
         }
         assert_int_equal(status, FEOX_ERR_IO);
-        if (l->engine.flusher != NULL) {
+        if (l->stage.engine.flusher != NULL) {
             found f;
-            assert_int_equal(fx_flusher_status(l->engine.flusher), FEOX_ERR_IO);
+            assert_int_equal(fx_flusher_status(l->stage.engine.flusher), FEOX_ERR_IO);
             assert_int_equal(life_sync(l), FEOX_ERR_IO);
-            assert_int_equal(life_checkpoint(l, true), FEOX_ERR_IO);
+            assert_int_equal(stage_checkpoint(&l->stage, true), FEOX_ERR_IO);
             for (uint32_t k = 0; k < KEYS; k++) {
                 assert_int_equal(life_look(l, k, &f), FEOX_OK);
             }
@@ -488,9 +413,9 @@ static life *long_specimen(uint64_t seed) {
 /* Time passes: the end is emptied, and cut off. */
 static feox_status shorten(life *l) {
     for (unsigned i = 0; i < 6; i++) {
-        l->now += (uint64_t)FX_SHRINK_PATIENCE_MS * 600000u;
-        fx_flusher_step(l->engine.flusher, l->now, 100);
-        STEP(fx_flusher_status(l->engine.flusher));
+        l->stage.now += (uint64_t)FX_SHRINK_PATIENCE_MS * 600000u;
+        fx_flusher_step(l->stage.engine.flusher, l->stage.now, 100);
+        STEP(fx_flusher_status(l->stage.engine.flusher));
     }
     return set_some(l, 1, 3, 70);
 }
@@ -533,7 +458,7 @@ static life *specimen(bool with_groups) {
     assert_int_equal(set_some(l, 6, 16, 2500), FEOX_OK);
     assert_int_equal(set_some(l, 16, 18, FX_LARGE_VALUE_MIN), FEOX_OK);
     assert_int_equal(set_some(l, 4, 8, ABSENT), FEOX_OK);
-    assert_int_equal(life_checkpoint(l, true), FEOX_OK);
+    assert_int_equal(stage_checkpoint(&l->stage, true), FEOX_OK);
     if (with_groups) {
         assert_int_equal(set_some(l, 1, 3, 70), FEOX_OK);
         assert_int_equal(set_some(l, 8, 9, ABSENT), FEOX_OK);
@@ -565,10 +490,11 @@ static feox_status expect_honest(life *l, bool strict) {
             missing += seen != FEOX_OK || !same(f, l->state[k]);
             assert_true(!strict || seen != FEOX_OK || f.size == ABSENT || same(f, l->state[k]));
         }
-        assert_true(!strict || missing == 0 || damage(l) > 0);
+        assert_true(!strict || missing == 0 || stage_damage(&l->stage) > 0);
         fx_check_sink sink = {.found = NULL};
-        assert_int_equal(fx_check_disk(l->engine.flusher, false, &sink), FEOX_OK);
-        assert_true(missing == 0 || !strict || sink.report.problems > 0 || damage(l) > 0);
+        assert_int_equal(fx_check_disk(l->stage.engine.flusher, false, &sink), FEOX_OK);
+        assert_true(missing == 0 || !strict || sink.report.problems > 0 ||
+                    stage_damage(&l->stage) > 0);
     } else {
         assert_true(status == FEOX_ERR_CORRUPT || status == FEOX_ERR_NOT_FEOX ||
                     status == FEOX_ERR_NEWER);
@@ -598,8 +524,8 @@ static void test_flips(void **state) {
     life *l = specimen(false);
     uint64_t step = is_long() ? 1 : 13;
     assert_int_equal(life_open(l, true), FEOX_OK);
-    const fx_superblock root = l->engine.flusher->root;
-    const fx_segments *segments = &l->engine.flusher->segments;
+    const fx_superblock root = l->stage.engine.flusher->root;
+    const fx_segments *segments = &l->stage.engine.flusher->segments;
     uint64_t position = segments->items[0]->position;
     (void)life_close(l);
     /* One copy of the superblock is enough. */
@@ -614,7 +540,7 @@ static void test_flips(void **state) {
     life_destroy(l);
     l = specimen(true);
     assert_int_equal(life_open(l, true), FEOX_OK);
-    const fx_superblock later = l->engine.flusher->root;
+    const fx_superblock later = l->stage.engine.flusher->root;
     (void)life_close(l);
     uint64_t ring = (later.journal.block + later.journal_head) * FX_BLOCK_SIZE;
     cases += flip_range(l, ring, 512, step, false, FEOX_OK);

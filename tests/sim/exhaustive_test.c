@@ -30,7 +30,7 @@
 #include "support/campaign.h"
 #include "support/sim_dev.h"
 #include "support/sim_life.h"
-#include "support/world.h"
+#include "support/stage.h"
 
 #ifdef FX_DEBUG
 #define SLOW 1 /* with assertions and sanitizers all takes an order of magnitude longer */
@@ -159,15 +159,15 @@ static bool same_outcome(const sim_outcome *a, const sim_outcome *b) {
  * wrong. */
 static void read_only(sim_dev *dev, sim_outcome *out) {
     uint64_t from, to;
-    world w = sim_world_after(dev);
+    stage w = sim_stage_after(dev);
     sim_dev_written(dev, &from, &to);
     assert_true(from > to);
     out->refused = true;
-    feox_status opened = world_open(&w, true);
+    feox_status opened = stage_open(&w, true);
     out->unopened = opened != FEOX_OK;
     if (out->unopened) {
         assert_true(opened == FEOX_ERR_CORRUPT || opened == FEOX_ERR_NOT_FEOX);
-        (void)world_close(&w);
+        (void)stage_close(&w);
         return;
     }
     for (uint32_t key = 0; key < SIM_KEYS; key++) {
@@ -175,25 +175,25 @@ static void read_only(sim_dev *dev, sim_outcome *out) {
         assert_true(status == FEOX_OK || status == FEOX_ERR_CORRUPT);
         out->keys[key].size = status == FEOX_OK ? out->keys[key].size : SIM_UNREADABLE;
     }
-    sim_world_end(&w, dev);
+    sim_stage_end(&w, dev);
 }
 
 /* Opens it and leaves it open. False: refused, and then closed. */
-static bool open_image(world *w, sim_dev *dev, bool trashed, sim_outcome *out) {
+static bool open_image(stage *w, sim_dev *dev, bool trashed, sim_outcome *out) {
     *out = (sim_outcome){.refused = false};
-    *w = sim_world_after(dev);
-    feox_status status = world_open(w, false);
+    *w = sim_stage_after(dev);
+    feox_status status = stage_open(w, false);
     if (trashed && (status == FEOX_ERR_CORRUPT || status == FEOX_ERR_NOT_FEOX)) {
-        (void)world_close(w);
+        (void)stage_close(w);
         read_only(dev, out);
         return false;
     }
     assert_int_equal(status, FEOX_OK);
-    assert_true(trashed || world_damage(w) == 0);
+    assert_true(trashed || stage_damage(w) == 0);
     for (uint32_t key = 0; key < SIM_KEYS; key++) {
         assert_int_equal(sim_look(w, key, &out->keys[key]), FEOX_OK);
     }
-    world_expect_sound(w);
+    stage_expect_sound(w);
     return true;
 }
 
@@ -203,7 +203,7 @@ static void expect_second(sim_dev *dev, uint64_t digest, const sim_outcome *firs
     static uint8_t fates[SIM_UNITS_MAX];
     sim_outcome second;
     uint64_t from, to;
-    world w;
+    stage w;
     sim_dev *again = sim.devs[2];
     memset(fates, digest % 2 == 0 ? SIM_LOST : SIM_KEPT, sim_dev_units(dev));
     sim_dev_crash(dev, fates, again);
@@ -214,17 +214,17 @@ static void expect_second(sim_dev *dev, uint64_t digest, const sim_outcome *firs
     uint32_t key = digest / 2 % SIM_KEYS;
     sim_value fresh = {.size = 100, .stamp = 1000};
     (void)sim_write(&w, key, fresh, digest / 4 % 2 == 0 ? SIM_RELAXED : SIM_SAFE, 0);
-    assert_int_equal(world_sync(&w), FEOX_OK);
+    assert_int_equal(stage_sync(&w), FEOX_OK);
     assert_int_equal(sim_look(&w, key, &second.keys[key]), FEOX_OK);
     assert_true(sim_same(second.keys[key], fresh));
-    sim_world_end(&w, again);
+    sim_stage_end(&w, again);
     if (digest / 8 % 8 == 0) {
         sim_outcome third;
         memset(fates, SIM_LOST, sim_dev_units(again));
         sim_dev_crash(again, fates, sim.devs[3]);
         assert_true(open_image(&w, sim.devs[3], false, &third));
         assert_true(same_outcome(&second, &third));
-        sim_world_end(&w, sim.devs[3]);
+        sim_stage_end(&w, sim.devs[3]);
     }
 }
 
@@ -310,11 +310,11 @@ static void inner_image(void *context, const sim_dev *dev, const place *p, bool 
     known *k = known_at(sim_dev_digest(dev, p->fates));
     sim_outcome out = k->outcome;
     if (k->digest == 0) {
-        world w;
+        stage w;
         uint64_t before = chance;
         sim_dev_crash(dev, p->fates, sim.devs[3]);
         (void)open_image(&w, sim.devs[3], trashed, &out);
-        sim_world_end(&w, sim.devs[3]);
+        sim_stage_end(&w, sim.devs[3]);
         chance = before;
         sim.inner_images++;
     }
@@ -358,7 +358,7 @@ static void inner_crash(void *context) {
 
 static sim_outcome recover(uint64_t digest, bool trashed, bool deep) {
     sim_outcome out;
-    world w;
+    stage w;
     sim_dev *dev = sim.devs[1];
     inner in = {.dev = dev};
     chance = digest;
@@ -370,7 +370,7 @@ static sim_outcome recover(uint64_t digest, bool trashed, bool deep) {
         if (deep && in.any) {
             assert_true(same_outcome(&in.outcome, &out));
         }
-        sim_world_end(&w, dev);
+        sim_stage_end(&w, dev);
         expect_second(dev, digest, &out);
     }
     return out;

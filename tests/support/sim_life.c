@@ -90,7 +90,7 @@ bool sim_same(sim_value a, sim_value b) {
     return a.size == b.size && (a.size >= SIM_UNREADABLE || a.stamp == b.stamp);
 }
 
-feox_status sim_look(world *w, uint32_t key, sim_value *out) {
+feox_status sim_look(stage *w, uint32_t key, sim_value *out) {
     fx_fetched got;
     uint64_t hash = fx_engine_hash(&w->engine, &key, sizeof key);
     *out = (sim_value){.size = SIM_ABSENT};
@@ -110,7 +110,7 @@ feox_status sim_look(world *w, uint32_t key, sim_value *out) {
     return FEOX_OK;
 }
 
-fx_committed sim_write(world *w, uint32_t key, sim_value v, sim_manner how, uint64_t expiry_ns) {
+fx_committed sim_write(stage *w, uint32_t key, sim_value v, sim_manner how, uint64_t expiry_ns) {
     uint8_t *buffer = write_buffers[w->now >= LATER];
     fx_committed committed = {0};
     fx_change change = {.key = (const uint8_t *)&key,
@@ -126,7 +126,7 @@ fx_committed sim_write(world *w, uint32_t key, sim_value v, sim_manner how, uint
         change.value_len = v.size;
         change.block = v.size > FX_INLINE_VALUE_MAX ? fx_block_create(buffer, v.size) : NULL;
     }
-    feox_status status = world_write(w, &change, &committed);
+    feox_status status = stage_write(w, &change, &committed);
     if (status == FEOX_NOT_FOUND) {
         assert_true(v.size == SIM_ABSENT);
         committed.group = 0;
@@ -137,14 +137,14 @@ fx_committed sim_write(world *w, uint32_t key, sim_value v, sim_manner how, uint
     return committed;
 }
 
-world sim_world_after(sim_dev *dev) {
-    return (world){.door = sim_dev_door(dev), .now = LATER, .file = {.ring_blocks = RING_BLOCKS}};
+stage sim_stage_after(sim_dev *dev) {
+    return (stage){.door = sim_dev_door(dev), .now = LATER, .file = {.ring_blocks = RING_BLOCKS}};
 }
 
-void sim_world_end(world *w, sim_dev *dev) {
+void sim_stage_end(stage *w, sim_dev *dev) {
     sim_dev_set_hook(dev, NULL, NULL);
     sim_dev_kill(dev);
-    (void)world_close(w);
+    (void)stage_close(w);
 }
 
 /* ---- Operations ---- */
@@ -162,22 +162,22 @@ static void settled(sim_life *l) {
 
 static void set(sim_life *l, uint32_t key, uint32_t size, sim_manner how, uint64_t expiry_ns) {
     sim_value v = {.size = size, .stamp = ++l->stamp};
-    fx_committed committed = sim_write(&l->world, key, v, how, expiry_ns);
+    fx_committed committed = sim_write(&l->stage, key, v, how, expiry_ns);
     if (committed.group == 0) {
         return;
     }
     v.size = expiry_ns != 0 ? SIM_ABSENT : v.size;
     note(l, key, v, committed.group);
     if (how == SIM_SAFE) {
-        uint64_t now = ++l->world.now;
-        assert_int_equal(fx_flusher_sync(l->world.engine.flusher, committed.group, now), FEOX_OK);
+        uint64_t now = ++l->stage.now;
+        assert_int_equal(fx_flusher_sync(l->stage.engine.flusher, committed.group, now), FEOX_OK);
         l->acked = committed.group > l->acked ? committed.group : l->acked;
     }
 }
 
 /* A key expires and is swept away; then it is quiet for so long that the background tidies up. */
 static void expire(sim_life *l) {
-    world *w = &l->world;
+    stage *w = &l->stage;
     set(l, 0, 60, SIM_RELAXED, w->now + MS);
     w->now += 2 * MS;
     uint64_t group = fx_flusher_open_group(w->engine.flusher);
@@ -191,20 +191,20 @@ static void expire(sim_life *l) {
 
 static void evict(sim_life *l) {
     sim_value v;
-    (void)fx_evict_any(&l->world.engine, 16);
+    (void)fx_evict_any(&l->stage.engine, 16);
     for (uint32_t key = 0; key < SIM_KEYS; key++) {
-        assert_int_equal(sim_look(&l->world, key, &v), FEOX_OK);
+        assert_int_equal(sim_look(&l->stage, key, &v), FEOX_OK);
     }
 }
 
 static void reopen(sim_life *l) {
-    assert_int_equal(world_close(&l->world), FEOX_OK);
+    assert_int_equal(stage_close(&l->stage), FEOX_OK);
     settled(l);
-    assert_int_equal(world_open(&l->world, false), FEOX_OK);
+    assert_int_equal(stage_open(&l->stage, false), FEOX_OK);
 }
 
 static void perform(sim_life *l, form f) {
-    world *w = &l->world;
+    stage *w = &l->stage;
     switch (f) {
     case PUT_A:
         set(l, 0, 40, SIM_RELAXED, 0);
@@ -249,11 +249,11 @@ static void perform(sim_life *l, form f) {
         expire(l);
         break;
     case SYNC:
-        assert_int_equal(world_sync(w), FEOX_OK);
+        assert_int_equal(stage_sync(w), FEOX_OK);
         settled(l);
         break;
     case CHECKPOINT:
-        assert_int_equal(world_checkpoint(w, false), FEOX_OK);
+        assert_int_equal(stage_checkpoint(w, false), FEOX_OK);
         break;
     case COMPACT:
         assert_int_equal(fx_cleaner_compact(w->engine.flusher), FEOX_OK);
@@ -281,9 +281,9 @@ typedef struct watch {
 static void may_crash(void *context) {
     const watch *watching = context;
     sim_life *l = watching->life;
-    if (l->world.engine.flusher != NULL) {
+    if (l->stage.engine.flusher != NULL) {
         uint64_t durable = 0;
-        (void)fx_flusher_durable(l->world.engine.flusher, &durable);
+        (void)fx_flusher_durable(l->stage.engine.flusher, &durable);
         l->acked = durable > l->acked ? durable : l->acked;
     }
     watching->crash(l);
@@ -294,13 +294,13 @@ void sim_life_run(sim_life *l, sim_dev *dev, const sim_work *work, uint64_t seed
     watch watching = {.life = l, .crash = crash};
     *l = (sim_life){.dev = dev};
     sim_dev_reset(dev, seed);
-    l->world = (world){
+    l->stage = (stage){
         .door = sim_dev_door(dev),
         .now = 1000,
         .file = {.ring_blocks = RING_BLOCKS, .file_size_initial = work->start->size},
     };
     sim_dev_set_hook(dev, may_crash, &watching);
-    assert_int_equal(world_open(&l->world, false), FEOX_OK);
+    assert_int_equal(stage_open(&l->stage, false), FEOX_OK);
     l->opened = true;
     for (uint32_t i = 0; i < work->start->count; i++) {
         perform(l, work->start->forms[i]);
@@ -310,7 +310,7 @@ void sim_life_run(sim_life *l, sim_dev *dev, const sim_work *work, uint64_t seed
         perform(l, work->forms[i]);
     }
     may_crash(&watching);
-    sim_world_end(&l->world, dev);
+    sim_stage_end(&l->stage, dev);
 }
 
 bool sim_life_allows(const sim_life *l, const sim_outcome *found) {

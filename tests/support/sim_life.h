@@ -6,7 +6,7 @@
 #define FX_TESTS_SIM_LIFE_H
 
 #include "support/sim_dev.h"
-#include "support/world.h"
+#include "support/stage.h"
 
 #define SIM_KEYS 2u
 #define SIM_ABSENT UINT32_MAX
@@ -51,7 +51,7 @@ typedef struct sim_commit {
 typedef enum sim_manner { SIM_RELAXED, SIM_SAFE, SIM_KEPT_BACK } sim_manner;
 
 typedef struct sim_life {
-    world world;
+    stage stage;
     sim_dev *dev;
     bool opened;
     uint32_t begun; /* operations of the work, the one under way included */
@@ -73,14 +73,14 @@ void sim_life_run(sim_life *l, sim_dev *dev, const sim_work *work, uint64_t seed
 bool sim_life_allows(const sim_life *l, const sim_outcome *found);
 void sim_life_print(const sim_life *l, const sim_outcome *found);
 
-/* A world over such a device, later than anything expires. */
-world sim_world_after(sim_dev *dev);
+/* A stage over such a device, later than anything expires. */
+stage sim_stage_after(sim_dev *dev);
 /* Reads a key; a value that nobody wrote fails the test. */
-feox_status sim_look(world *w, uint32_t key, sim_value *out);
+feox_status sim_look(stage *w, uint32_t key, sim_value *out);
 /* group 0: there was nothing to delete. `buffer` has room for any value. */
-fx_committed sim_write(world *w, uint32_t key, sim_value v, sim_manner how, uint64_t expiry_ns);
+fx_committed sim_write(stage *w, uint32_t key, sim_value v, sim_manner how, uint64_t expiry_ns);
 /* The process ends, and writes nothing any more. */
-void sim_world_end(world *w, sim_dev *dev);
+void sim_stage_end(stage *w, sim_dev *dev);
 bool sim_same(sim_value a, sim_value b);
 
 #endif
