@@ -42,11 +42,11 @@
 #define DEPTH 3u
 /* As many units as have all their subsets tried, and how many are drawn of those of more. */
 #define WHOLE_UNITS 8u
-#define SAMPLES 64u
+#define SAMPLES (SLOW ? 16u : 64u)
 #define INNER_SAMPLES 8u
 #define LONG_SAMPLES 3u
 /* One image of so many is crashed again while it is recovered. */
-#define INNER_ONE_OF 16u
+#define INNER_ONE_OF (SLOW ? 128u : 16u)
 
 /* ---- Chance ---- */
 
