@@ -99,11 +99,15 @@ static ssize_t transfer_once(const fx_dev_file *file, fx_dev_kind kind, uint64_t
                                 : pread(file->fd, bytes, size, (off_t)offset);
 }
 
+/* How often a transfer may move nothing and say no error, before that is taken for one. */
+#define EMPTY_MAX 3u
+
 /* Moves all of it, or fails. */
 static int transfer(fx_dev_file *file, fx_dev_kind kind, uint64_t offset, uint8_t *bytes,
                     size_t size) {
     bool writing = kind != FX_DEV_READ;
     size_t done = 0;
+    unsigned empty = 0;
     while (done < size) {
         bool direct = fx_load_acquire(&file->direct) != 0;
         ssize_t moved = transfer_once(file, kind, offset + done, bytes + done, size - done);
@@ -126,10 +130,13 @@ static int transfer(fx_dev_file *file, fx_dev_kind kind, uint64_t offset, uint8_
         if (step > 0) {
             continue;
         }
-        if (moved == 0 || (!writing && offset + done + (uint64_t)moved >= file_size(file))) {
-            return -EIO; /* beyond the end of the file; or a write that refuses to say why */
+        bool ended = !writing && offset + done + (uint64_t)moved >= file_size(file);
+        if (ended || (moved == 0 && ++empty == EMPTY_MAX)) {
+            return -EIO; /* beyond the end of the file; or it refuses and does not say why */
         }
-        direct_off(file);
+        if (moved > 0) {
+            direct_off(file);
+        }
     }
     return 0;
 }
@@ -473,10 +480,26 @@ static int lock_file(int fd) {
     }
 }
 
-/* Files of the kernel, as in /proc, say that they are empty and are not. Nobody meant those. */
-static bool only_looks_empty(int fd, const struct stat *status) {
+/* Files of the kernel, as in /proc, say that they are empty and are not. Nobody meant those. 0 if
+ * it is not such a file, 1 if it is, -1 with errno if that cannot be told. */
+static int only_looks_empty(int fd, const struct stat *status) {
     char byte;
-    return status->st_size == 0 && pread(fd, &byte, 1, 0) != 0;
+    ssize_t moved = 0;
+    if (status->st_size == 0) {
+        do {
+            moved = pread(fd, &byte, 1, 0);
+        } while (moved < 0 && (errno == EINTR || errno == EAGAIN));
+    }
+    return (int)moved;
+}
+
+/* 1 if the file's name still leads to it, 0 if not, -1 with errno if that cannot be told. */
+static int is_named(const char *path, const struct stat *opened) {
+    struct stat named;
+    if (stat(path, &named) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return same_file(&named, opened) ? 1 : 0;
 }
 
 /* One attempt. FEOX_STALE: the name changed meanwhile, start again. */
@@ -496,6 +519,7 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
         return missing ? FEOX_NOT_FOUND : refuse(how, errno, "open");
     }
     feox_status status = FEOX_OK;
+    int answer;
     int locked = lock_file(file->fd);
     if (fstat(file->fd, &opened) != 0) {
         status = refuse(how, errno, "stat");
@@ -505,11 +529,11 @@ static feox_status attempt(const fx_dev_open *how, fx_dev_file *file) {
         status = refuse(how, errno, "lock");
         /* Somebody found the new file in between and has it now. */
         file->made = file->made && status != FEOX_ERR_BUSY;
-    } else if (stat(how->path, &named) != 0 || !same_file(&named, &opened)) {
-        status = FEOX_STALE;
-        file->made = false;
-    } else if (only_looks_empty(file->fd, &opened)) {
-        status = refuse_kind(how);
+    } else if ((answer = is_named(how->path, &opened)) <= 0) {
+        status = answer < 0 ? refuse(how, errno, "stat") : FEOX_STALE;
+        file->made = file->made && answer < 0;
+    } else if ((answer = only_looks_empty(file->fd, &opened)) != 0) {
+        status = answer < 0 ? refuse(how, errno, "read") : refuse_kind(how);
     }
     file->was_empty = status == FEOX_OK && opened.st_size == 0;
     file->size = status == FEOX_OK ? (uint64_t)opened.st_size : 0;

@@ -495,6 +495,9 @@ static feox_status open_rescued(fx_recovery *r) {
     fx_flusher *flusher = r->flusher;
     flusher->root.journal.count = 0;
     feox_status status = fx_rescue_load(r);
+    if (status == FEOX_ERR_NOT_FEOX && r->unreadable != 0) {
+        return fx_error_set(FEOX_ERR_IO, -r->unreadable, "%s cannot be read", r->path);
+    }
     if (status == FEOX_OK) {
         fx_recovery_damaged(r, "the superblocks are damaged", NULL, 0, FX_SUPERBLOCK_AREA);
         set_numbers(r, COUNTER_GAP);

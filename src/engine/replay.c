@@ -67,9 +67,19 @@ feox_status fx_replay_read(fx_recovery *r) {
     fx_flusher *flusher = r->flusher;
     fx_journal_entry entry;
     uint64_t cursor = 0;
+    int before = r->unreadable;
+    r->unreadable = 0;
     feox_status status = fx_recovery_read_extent(r, flusher->root.journal, &r->ring);
     if (status != FEOX_OK) {
         return status;
+    }
+    if (r->unreadable == 0) {
+        r->unreadable = before;
+    } else { /* there may have been entries */
+        r->lost_entry = true;
+        fx_recovery_damaged(r, "the journal cannot be read whole", NULL,
+                            flusher->root.journal.block * FX_BLOCK_SIZE,
+                            flusher->root.journal.count * FX_BLOCK_SIZE);
     }
     fx_journal_init(&flusher->journal, flusher->root.journal, flusher->root.journal_head);
     mend_ring(r);

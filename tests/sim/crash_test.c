@@ -21,6 +21,7 @@
 #include "engine/fetch.h"
 #include "engine/flusher.h"
 #include "engine/volume.h"
+#include "support/campaign.h"
 #include "support/mem_dev.h"
 #include "support/stage.h"
 
@@ -359,12 +360,14 @@ static void test_power_cuts_in_compaction(void **state) {
     cut_everywhere(life_space);
 }
 
-/* Operation n fails, and the device is dead from then on. */
-static void fail_everywhere(work do_it) {
+/* Operation n fails, and the device is dead from then on, or works again and is not believed. */
+static void fail_everywhere(work do_it, bool once, campaign *c) {
     uint64_t seed = seed_of();
-    for (uint64_t n = 1;; n++) {
+    uint64_t stride = once && !is_long() ? 4 : 1;
+    for (uint64_t n = 1;; n += stride) {
         life *l = life_create(seed + n);
-        mem_dev_fail_after(l->dev, n, EIO);
+        (once ? mem_dev_fail_once : mem_dev_fail_after)(l->dev, n, EIO);
+        c->cases++;
         feox_status status = life_whole(l, do_it);
         if (status == FEOX_OK) {
             assert_true(n > 50);
@@ -372,6 +375,7 @@ static void fail_everywhere(work do_it) {
             life_destroy(l);
             break;
         }
+        c->faults++;
         assert_int_equal(status, FEOX_ERR_IO);
         if (l->stage.engine.flusher != NULL) {
             found f;
@@ -393,8 +397,13 @@ static void fail_everywhere(work do_it) {
 
 static void test_failures(void **state) {
     (void)state;
-    fail_everywhere(life_work);
-    fail_everywhere(life_space);
+    campaign c;
+    campaign_begin(&c, "C4 operations that fail, simulated device");
+    for (unsigned once = 0; once < 2; once++) {
+        fail_everywhere(life_work, once != 0, &c);
+        fail_everywhere(life_space, once != 0, &c);
+    }
+    campaign_end(&c);
 }
 
 /* A file that is much too long, with something at its end. */

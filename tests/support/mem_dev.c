@@ -36,6 +36,7 @@ struct mem_dev {
     bool cut;
     uint64_t fail_at;
     int fail_error;
+    bool fail_once;
     int dead; /* every operation fails with this */
     uint64_t writes;
     uint64_t refuse_from, refuse_upto; /* of these; 0: none */
@@ -86,6 +87,9 @@ static bool goes_on(mem_dev *dev) {
     }
     if (dev->fail_at != 0 && dev->operations >= dev->fail_at && dev->dead == 0) {
         dev->dead = dev->fail_error;
+    }
+    if (dev->fail_once && dev->operations > dev->fail_at && !dev->cut) {
+        dev->dead = 0;
     }
     return dev->dead == 0;
 }
@@ -344,6 +348,12 @@ mem_dev *mem_dev_crash(mem_dev *dev) {
 void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error) {
     dev->fail_at = n == 0 ? 0 : dev->operations + n;
     dev->fail_error = error;
+    dev->fail_once = false;
+}
+
+void mem_dev_fail_once(mem_dev *dev, uint64_t n, int error) {
+    mem_dev_fail_after(dev, n, error);
+    dev->fail_once = true;
 }
 
 void mem_dev_refuse_writes(mem_dev *dev, uint64_t n, uint64_t count, bool scattered) {

@@ -28,6 +28,9 @@ bool mem_dev_is_cut(const mem_dev *dev);
 mem_dev *mem_dev_crash(mem_dev *dev);
 /* The n-th following write or sync fails with -error, and with it all that follow. */
 void mem_dev_fail_after(mem_dev *dev, uint64_t n, int error);
+/* The same, but those that follow work again: what a device behind the door never does, so that
+ * whoever is above has to remember by itself. */
+void mem_dev_fail_once(mem_dev *dev, uint64_t n, int error);
 /* The n-th following write and the `count` - 1 after it (0: all) are refused with -ENOSPC. Each
  * ends short, with none or some of its blocks written but not all; or, scattered, any of them are,
  * even all. n 0: there is space again. */
