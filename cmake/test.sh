@@ -35,7 +35,7 @@ done
 . cmake/packages.sh
 install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
     libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 spin \
-    e2fsprogs xfsprogs btrfs-progs mount || exit 1
+    e2fsprogs xfsprogs btrfs-progs mount patch || exit 1
 # libFuzzer's half of clang; where it cannot be had, fuzz.sh says that it skips.
 install_packages "libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
 

@@ -90,3 +90,10 @@ if(NOT FEOX_SANITIZED)
     COMMAND ${PROJECT_SOURCE_DIR}/cmake/check_package.sh ${PROJECT_BINARY_DIR})
   set_tests_properties(package PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT})
 endif()
+
+# The tests, tested: a copy of the sources with one bug at a time, which has its own build.
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_test(NAME mutants COMMAND ${PROJECT_SOURCE_DIR}/tests/mutants/run.sh)
+  set_tests_properties(mutants PROPERTIES TIMEOUT 7200 PROCESSORS 2 COST 1000
+    SKIP_RETURN_CODE 77)
+endif()

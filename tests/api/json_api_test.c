@@ -259,7 +259,13 @@ static void concurrent_patches_lose_nothing(void **state) {
     kit *k = *state;
     crowd c = {.store = k->store};
     pthread_t threads[4];
-    assert_ok(kit_put(k, "list", "[0]"));
+    /* Long, so that it takes time to patch, and others come in between. */
+    char *list = kit_alloc(50004);
+    memset(list, 'x', 50004);
+    memcpy(list, "[\"", 2);
+    memcpy(list + 50001, "\"]", 3);
+    assert_ok(kit_put(k, "list", list));
+    free(list);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, append_many, &c), 0);
     }
@@ -280,6 +286,25 @@ static void concurrent_patches_lose_nothing(void **state) {
     } while (kit_again(k));
 }
 
+/* The result of a patch is bounded like any other value, and what was there stays. */
+static void result_is_bounded(void **state) {
+    kit *k = *state;
+    const char *patch = "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/b\"}]";
+    char text[96];
+    k->options.value_size_limit = 100;
+    kit_restart(k);
+    for (int length = 30; length < 60; length++) {
+        snprintf(text, sizeof text, "{\"a\":\"%0*d\"}", length, 1);
+        assert_ok(kit_put(k, "doc", text));
+        bool fits = 2 * length + 15 <= 100;
+        assert_status(feox_json_patch(k->store, "doc", 3, patch, strlen(patch)),
+                      fits ? FEOX_OK : FEOX_ERR_TOO_LARGE);
+        if (!fits) {
+            kit_expect(k, "doc", text);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(patch_operations),
@@ -291,6 +316,7 @@ int main(void) {
         KIT_TEST(with_conditions_and_result),
         KIT_TEST(bounds_on_depth_and_operations),
         KIT_TEST(concurrent_patches_lose_nothing),
+        KIT_TEST(result_is_bounded),
     };
     return cmocka_run_group_tests_name("api/json_api", tests, NULL, NULL);
 }

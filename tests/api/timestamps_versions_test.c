@@ -183,8 +183,13 @@ static void automatic_follows_explicit(void **state) {
     assert_ok(put_at(k, "key", "2", 0, &written));
     assert_true(written.timestamp > future);
     assert_status(put_at(k, "key", "3", future, NULL), FEOX_STALE);
+    assert_ok(put_at(k, "last", "1", UINT64_MAX, NULL)); /* behind which there is no other */
+    assert_ok(put_at(k, "last", "2", 0, &written));
+    assert_true(written.timestamp == UINT64_MAX);
+    assert_status(put_at(k, "last", "3", UINT64_MAX, NULL), FEOX_STALE);
     do {
         kit_expect(k, "key", "2");
+        kit_expect(k, "last", "2");
     } while (kit_again(k));
 }
 
@@ -235,6 +240,36 @@ static void every_writing_call_takes_a_timestamp(void **state) {
     } while (kit_again(k));
 }
 
+/* What a killed process leaves: versions that it gave out, and that never reached the file, are not
+ * given out again, however often that happens. */
+static void a_crash_takes_no_version_back(void **state) {
+    (void)state;
+    feox_options options;
+    kit_options_init(&options);
+    options.flush_interval_ms = 3600000;
+    const char *path = fx_temp_fresh("versions");
+    uint64_t highest = 0;
+    for (unsigned life = 0; life < 8; life++) {
+        feox_store *store = NULL;
+        feox_written written;
+        assert_ok(feox_open(path, &options, &store));
+        for (unsigned i = 0; i < 100; i++) {
+            assert_ok(feox_insert_with(store, &i, sizeof i, "v", 1, NULL, &written));
+            assert_true(i > 0 || written.version > highest);
+            if (i == 50 && life % 3 == 1) { /* something for the next opening to replay */
+                assert_ok(feox_flush(store));
+            }
+        }
+        highest = written.version > highest ? written.version : highest;
+        const char *left = fx_temp_fresh("versions");
+        fx_file_copy(path, left);
+        assert_ok(feox_close(store));
+        fx_file_remove(path);
+        path = left;
+    }
+    fx_file_remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(written_says_what_info_says),
@@ -248,6 +283,7 @@ int main(void) {
         KIT_TEST(automatic_follows_explicit),
         KIT_TEST(a_refused_timestamp_leaves_no_trace),
         KIT_TEST(every_writing_call_takes_a_timestamp),
+        cmocka_unit_test(a_crash_takes_no_version_back),
     };
     return cmocka_run_group_tests_name("api/timestamps_versions", tests, NULL, NULL);
 }

@@ -399,6 +399,25 @@ static void test_dead_after_failed_sync(void **state) {
     assert_true(fx_child_run(child_sync_fails, fx_temp_fresh("sync"), backend));
 }
 
+/* A read that the system cuts short because the file ends there is no success, however it was made.
+ */
+static void test_behind_the_end(void **state) {
+    int backend = *(int *)*state;
+    fx_dev *dev = fx_devs_new(fx_temp_fresh("end"), backend);
+    fx_dev_queue *queue = NULL;
+    uint8_t *buffer = fx_devs_blocks(256);
+    assert_int_equal(fx_dev_grow(dev, 256 * BLOCK), 0);
+    assert_int_equal(fx_dev_queue_open(dev, &queue), 0);
+    for (size_t there = 0; there <= 256; there += 32) {
+        uint64_t offset = (256 - there) * BLOCK;
+        int result = fx_devs_do(queue, FX_DEV_READ, offset, buffer, 256 * BLOCK);
+        assert_int_equal(result, there == 256 ? 0 : -EIO);
+    }
+    free(buffer);
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+}
+
 /* `error` from the one call that writes and flushes: a refusal is worked around, a failure kills.
  */
 static void child_no_safe_write(const char *path, int backend, int error) {
@@ -640,6 +659,7 @@ int main(void) {
         BOTH(test_dead_after_failed_write),
         BOTH(test_file_size_limit),
         BOTH(test_dead_after_failed_sync),
+        BOTH(test_behind_the_end),
         BOTH(test_safe_writes),
         BOTH(test_no_space),
         cmocka_unit_test(test_no_threads),

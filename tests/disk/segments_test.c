@@ -151,9 +151,10 @@ static void test_lies(const fx_segments *table) {
             lies.items[lies.count++] = lie;
         }
         fx_disk_segment *lie = lies.items[fx_rng_below(&rng, lies.count)];
-        switch (fx_rng_below(&rng, 6)) {
+        switch (fx_rng_below(&rng, 7)) {
         case 0:
             lie->position = fx_rng_next(&rng) >> fx_rng_below(&rng, 60);
+            lie->position -= i % 2 == 0 ? lie->position % FX_BLOCK_SIZE : 0;
             break;
         case 1:
             lie->blocks = (uint32_t)fx_rng_next(&rng) | 1;
@@ -167,6 +168,11 @@ static void test_lies(const fx_segments *table) {
         case 4:
             lie->larges[0].block = fx_rng_next(&rng) >> fx_rng_below(&rng, 60);
             break;
+        case 5: { /* as many as it says, anywhere */
+            uint64_t unit = fx_rng_below(&rng, 64);
+            lie->live[0] = (uint64_t)1 << unit | (uint64_t)1 << (unit + 1 + i % 63) % 64;
+            break;
+        }
         default:
             lie->live[0] ^= fx_rng_next(&rng);
             break;
@@ -174,6 +180,12 @@ static void test_lies(const fx_segments *table) {
         uint8_t *bytes = checkpoint_of(&lies, &size, &sum);
         assert_int_equal(decode(bytes, bytes, size, &found, &lost), FEOX_OK);
         assert_null(fx_segments_check(&found));
+        for (size_t j = 0; j < found.count; j++) { /* nothing lives in a header or behind the end */
+            uint64_t block = found.items[j]->position / FX_BLOCK_SIZE;
+            assert_true(block < FILE_BLOCKS && found.items[j]->blocks <= FILE_BLOCKS - block);
+            assert_true(fx_segment_next_live(found.items[j], 0) >=
+                        FX_SEGMENT_HEADER_SIZE / FX_RECORD_SIZE_MIN);
+        }
         fx_segments_deinit(&found);
         fx_segments_deinit(&lies);
         free(bytes);
@@ -328,6 +340,35 @@ static void test_search_has_a_budget(void **state) {
     fx_segment_destroy(segment);
     fx_segments_deinit(&found);
     free(bytes);
+}
+
+/* Two segments never share a byte, from whichever side the second one comes. */
+static void test_overlap(void **state) {
+    (void)state;
+    fx_segments table;
+    fx_segments_init(&table);
+    assert_true(fx_segments_reserve(&table, 2));
+    assert_true(fx_segments_add(
+        &table, fx_segment_create(10 * FX_BLOCK_SIZE, 2 * FX_BLOCK_SIZE, 2, 1, 10, 0)));
+    for (uint64_t block = 7; block < 14; block++) {
+        for (uint32_t blocks = 1; blocks < 6; blocks++) {
+            uint64_t position = block * FX_BLOCK_SIZE;
+            uint32_t length = blocks * FX_BLOCK_SIZE;
+            bool apart = block + blocks <= 10 || block >= 12;
+            fx_disk_segment *other = fx_segment_create(position, length, blocks, 2, 10, 0);
+            assert_true(fx_segments_overlap(&table, position, length) != apart);
+            assert_true(fx_segments_add(&table, other) == apart);
+            if (apart) { /* it has none live: this takes both out */
+                fx_segments_sweep(&table);
+                assert_int_equal(table.count, 0);
+                assert_true(fx_segments_add(
+                    &table, fx_segment_create(10 * FX_BLOCK_SIZE, 2 * FX_BLOCK_SIZE, 2, 1, 10, 0)));
+            } else {
+                fx_segment_destroy(other);
+            }
+        }
+    }
+    fx_segments_deinit(&table);
 }
 
 /* A table in falling order, as only a hostile file has it, is read as fast as any. */
@@ -518,6 +559,7 @@ static void test_noise(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_larges_out_of_order),
         cmocka_unit_test(test_overlapping_items),

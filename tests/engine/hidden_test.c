@@ -366,6 +366,151 @@ static void test_awaited_writes_stand_alone(void **state) {
     world_destroy(w);
 }
 
+/* A write that is taken back, for want of room, leaves everything as it was: in memory,
+ * on disk when later groups are durable, and in the file that is opened again. */
+static void test_taken_back(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    for (uint32_t key = 0; key < 6; key++) { /* 4 and 5 are not there */
+        fx_committed committed = {0};
+        fx_change change = change_of(w, &key, key == 3 ? 37 : key + 1);
+        assert_int_equal(relieve(w, &change), FEOX_OK);
+        if (key < 4) {
+            assert_int_equal(try_write(w, &change, false, &committed), FEOX_OK);
+        }
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    }
+    for (uint32_t key = 0; key < 6; key++) {
+        fx_committed committed = {0};
+        fx_change change = change_of(w, &key, key % 2 == 0 ? 100 : 74);
+        change.kept = false;
+        bool deletes = key == 1 || key == 3;
+        assert_int_equal(try_write(w, &change, deletes, &committed), FEOX_OK);
+        if (deletes) {
+            fx_block_release(change.block);
+        }
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
+        fx_spinlock_lock(&shard->lock);
+        assert_true(fx_commit_cancel_locked(shard, committed.version));
+        assert_false(fx_commit_cancel_locked(shard, committed.version));
+        assert_int_equal(shard->hidden_count, 0);
+        fx_spinlock_unlock(&shard->lock);
+        uint32_t other = 6 + key % 2;
+        fx_change beside = change_of(w, &other, other);
+        assert_int_equal(try_write(w, &beside, false, &committed), FEOX_OK);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        stage_expect_sound(&w->stage);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        for (uint32_t key = 0; key < 6; key++) {
+            assert_int_equal(look(w, key), key >= 4 ? ABSENT : key == 3 ? 37 : key + 1);
+        }
+        stage_expect_sound(&w->stage);
+        assert_int_equal(world_close(w), FEOX_OK);
+        assert_int_equal(world_open(w), FEOX_OK);
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
+/* The clean place of a key and its version. */
+static uint64_t place_of(world *w, uint32_t key, uint64_t *version_out) {
+    uint64_t hash = fx_engine_hash(&w->stage.engine, &key, sizeof key);
+    fx_shard *shard = fx_engine_shard(&w->stage.engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    const fx_record *record = fx_commit_any_locked(shard, hash, &key, sizeof key);
+    uint64_t place = fx_record_location(record);
+    *version_out = fx_record_version(record);
+    fx_spinlock_unlock(&shard->lock);
+    return place;
+}
+
+/* A reader may come late to a place that is another key's by now, or another version's. */
+static void test_another_place(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    fx_flusher *flusher = w->stage.engine.flusher;
+    uint64_t places[4];
+    uint64_t versions[4];
+    for (uint32_t i = 0; i < 4; i++) { /* all of one size; the last one is the first key again */
+        write_kept(w, i % 3, false);
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        places[i] = place_of(w, i % 3, &versions[i]);
+    }
+    for (uint32_t place = 0; place < 4; place++) {
+        for (uint32_t key = 0; key < 3; key++) {
+            for (uint32_t version = 0; version < 4; version++) {
+                bool right = place % 3 == key && version == place;
+                fx_block *block = NULL;
+                assert_int_equal(fx_flusher_read(flusher, places[place], &key, sizeof key,
+                                                 versions[version], &block),
+                                 right ? FEOX_OK : FEOX_MISMATCH);
+                assert_true(right == (block != NULL));
+                fx_block_release(block);
+            }
+        }
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
+/* Taking a write back must not take along what was accepted before it: that goes first. */
+static void test_awaited_over_dirty(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    uint32_t key = 0;
+    fx_committed committed = {0};
+    fx_change change = change_of(w, &key, 1);
+    assert_int_equal(relieve(w, &change), FEOX_OK);
+    change.hidden = change.kept = false;
+    assert_int_equal(try_write(w, &change, false, &committed), FEOX_OK);
+    uint64_t group = committed.group;
+    change = change_of(w, &key, 2);
+    change.kept = false;
+    assert_int_equal(try_write(w, &change, false, &committed), FEOX_ERR_BUSY);
+    assert_int_equal(committed.group, group);
+    assert_int_equal(try_write(w, &change, true, &committed), FEOX_ERR_BUSY);
+    assert_int_equal(committed.group, group);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    assert_int_equal(try_write(w, &change, false, &committed), FEOX_OK);
+    assert_int_equal(look(w, key), 1);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    assert_int_equal(look(w, key), 2);
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
+/* Keys of one hash, which nobody can find in practice, are not one key while they are hidden. */
+static void test_same_hash(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t key = 0; key < 4; key++) {
+            fx_committed committed = {0};
+            fx_change change = change_of(w, &key, 8 * round + key + 1);
+            assert_int_equal(relieve(w, &change), FEOX_OK);
+            change.hash = 77;
+            assert_int_equal(try_write(w, &change, round == 2, &committed), FEOX_OK);
+            assert_int_equal(w->stage.engine.shards[0].hidden_count, key + 1);
+            fx_block_release(round == 2 ? change.block : NULL);
+        }
+        assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        for (uint32_t key = 0; key < 4; key++) {
+            uint8_t buffer[100];
+            uint32_t number = 0;
+            fx_fetched got;
+            assert_int_equal(
+                fx_fetch(&w->stage.engine, 77, &key, sizeof key, buffer, sizeof buffer, &got),
+                round == 2 ? FEOX_NOT_FOUND : FEOX_OK);
+            memcpy(&number, buffer, sizeof number);
+            fx_block_release(round == 2 ? NULL : got.block);
+            assert_true(round == 2 || got.block != NULL || number == 8 * round + key + 1);
+        }
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 /* Random writes, flushes that lack memory and are tried again, tidying, checks, power cuts. */
 static void test_random(void **state) {
     (void)state;
@@ -541,6 +686,10 @@ int main(void) {
         cmocka_unit_test(test_one_per_group),
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_awaited_writes_stand_alone),
+        cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_another_place),
+        cmocka_unit_test(test_awaited_over_dirty),
+        cmocka_unit_test(test_same_hash),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_no_memory_to_show),
         cmocka_unit_test(test_device_fails),

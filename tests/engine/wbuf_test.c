@@ -175,7 +175,10 @@ static void test_model(void **state) {
                 break;
             case 2:
                 if (m->flying) {
+                    uint64_t since = fx_wbuf_flight(&m->wbuf)->first_ns;
                     assert_true(fx_wbuf_uncut(&m->wbuf));
+                    /* As old as what was cut. */
+                    assert_true(since == 0 || m->wbuf.halves[m->wbuf.open].first_ns == since);
                     m->flying = false;
                 }
                 break;

@@ -323,6 +323,35 @@ static void order_scanner(void *state) {
     explore_require(!after || (fresh && !old));
 }
 
+/* What a merge unlinks is used again only when nobody can be looking at it. */
+static void *drop_setup(void) {
+    order_state *s = order_setup();
+    fx_record_kill(s->first);
+    fx_order_push_locked(s->shard, s->first, true);
+    return s;
+}
+
+static void drop_merger(void *state) {
+    order_state *s = state;
+    explore_require(fx_order_merge(&s->engine) == FEOX_OK);
+    fx_spinlock_lock(&s->shard->lock);
+    (void)slab_record(s->shard, "zzz1", 3);
+    fx_spinlock_unlock(&s->shard->lock);
+}
+
+static void drop_scanner(void *state) {
+    order_state *s = state;
+    fx_record *found[4];
+    fx_pin pin = fx_epoch_pin(&s->engine.epoch);
+    size_t count = fx_skiplist_forward(s->engine.order, "", 0, false, found, 4);
+    explore_require(count <= 1);
+    if (count == 1) {
+        explore_plain_read(fx_record_key(found[0]), 4);
+        explore_require(memcmp(fx_record_key(found[0]), "old1", 4) == 0);
+    }
+    fx_epoch_unpin(pin);
+}
+
 /* ---- Write buffer: commits while a flush reads what was cut ---- */
 
 typedef struct wbuf_state {
@@ -427,6 +456,7 @@ const explore_scenario sim_order_scenarios[] = {
     {"skip list trims", last_setup, {list_trimmer, scan_forward, scan_backward}, list_check},
     {"skip list renews", renew_setup, {list_renewer, scan_forward, NULL}, list_check},
     {"pending lists", order_setup, {order_writer, order_merger, order_scanner}, NULL},
+    {"merge lets go", drop_setup, {drop_merger, drop_scanner, NULL}, NULL},
     {"write buffer", wbuf_setup, {wbuf_committer, wbuf_flusher, wbuf_other}, wbuf_check},
 };
 const size_t sim_order_count = sizeof sim_order_scenarios / sizeof sim_order_scenarios[0];
