@@ -20,7 +20,7 @@ set_target_properties(feox_objects PROPERTIES POSITION_INDEPENDENT_CODE ON
   C_VISIBILITY_PRESET hidden)
 
 # The sanitizers' runtime is found in the program, so their builds cannot ask for --no-undefined.
-if(CMAKE_BUILD_TYPE MATCHES "^(Asan|Tsan)$")
+if(CMAKE_BUILD_TYPE MATCHES "^(Asan|Tsan|Coverage)$")
   set(FEOX_SANITIZED ON)
 else()
   set(FEOX_SANITIZED OFF)

@@ -8,6 +8,7 @@
 #   tsan      what runs threads, under ThreadSanitizer
 #   clang     the library and the command compile without a warning
 #   fuzz      libFuzzer on each harness of tests/fuzz, some seconds or 20 minutes
+#   coverage  with --long: lines, branches and MC/DC of each file (cmake/coverage.sh)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
@@ -141,6 +142,14 @@ case $? in
 0 | 77) ;;
 *) failed_steps=$((failed_steps + 1)) ;;
 esac
+
+if [ -n "${FEOX_LONG:-}" ]; then
+    FEOX_JOBS=$jobs FEOX_LOGS=$logs cmake/coverage.sh
+    case $? in
+    0 | 77) ;;
+    *) failed_steps=$((failed_steps + 1)) ;;
+    esac
+fi
 
 printf 'all in %d s\n' $((SECONDS - started))
 shopt -s nullglob

@@ -6,6 +6,9 @@ pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 pkg_check_modules(CJSON IMPORTED_TARGET libcjson)
 file(GLOB FEOX_SUPPORT CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.c)
 list(FILTER FEOX_SUPPORT EXCLUDE REGEX "/under\\.c$")
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Coverage")
+  list(FILTER FEOX_SUPPORT EXCLUDE REGEX "/cover\\.c$")
+endif()
 file(GLOB FEOX_TESTS_FOUND CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/*_test.c
   ${PROJECT_SOURCE_DIR}/tests/*_test.c)
 
@@ -15,6 +18,9 @@ target_include_directories(feox_test_flags INTERFACE ${PROJECT_SOURCE_DIR}/inclu
 target_compile_definitions(feox_test_flags INTERFACE FEOX_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
   FEOX_BINARY_DIR="${PROJECT_BINARY_DIR}")
 target_link_libraries(feox_test_flags INTERFACE feox_flags PkgConfig::CMOCKA)
+if(CMAKE_BUILD_TYPE STREQUAL "Coverage")
+  target_link_options(feox_test_flags INTERFACE LINKER:--wrap=_exit)
+endif()
 
 add_library(feox_test_support OBJECT ${FEOX_SUPPORT})
 target_link_libraries(feox_test_support PRIVATE feox_test_flags)
@@ -53,7 +59,9 @@ foreach(source ${FEOX_TESTS_FOUND})
 endforeach()
 
 include(cmake/fuzz.cmake)
-include(cmake/model.cmake)
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Coverage")
+  include(cmake/model.cmake)
+endif()
 
 # Every example is built the way a user would, from feox.h and the library, and must run through.
 file(GLOB FEOX_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
