@@ -207,8 +207,7 @@ bool fx_journal_place(const fx_journal *journal, uint64_t blocks, uint64_t *bloc
     uint64_t left = journal->extent.count - journal->next;
     uint64_t skipped = blocks <= left ? 0 : left;
     *block_out = skipped == 0 ? journal->next : 0;
-    return blocks <= journal->extent.count &&
-           journal->used + skipped + blocks <= journal->extent.count;
+    return journal->used + skipped + blocks <= journal->extent.count;
 }
 
 void fx_journal_advance(fx_journal *journal, uint64_t block, uint64_t blocks) {

@@ -161,8 +161,9 @@ void fx_segment_walk_init(fx_segment_walk *walk, const fx_store_id *id, const ui
 static fx_walk_result walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked *out) {
     const uint8_t *bytes = walk->image + offset;
     uint64_t position = walk->position + offset;
-    size_t left = offset < walk->byte_length ? walk->byte_length - offset : 0;
+    size_t left = walk->byte_length - offset;
     size_t size = 0;
+    FX_ASSERT(offset < walk->byte_length);
     if (!fx_format_record_decode(bytes, left, &out->entry, &size)) {
         return FX_WALK_DAMAGED;
     }
@@ -187,12 +188,13 @@ static fx_walk_result walk_try(fx_segment_walk *walk, uint32_t offset, fx_walked
     return sound ? FX_WALK_RECORD : FX_WALK_BAD_VALUE;
 }
 
-/* Steps over dead records, by their sizes alone, up to the unit. */
+/* Steps over dead records, by their sizes alone, up to the unit. That lies within the segment (S2),
+ * so a whole header is before its end. */
 static void walk_skip(fx_segment_walk *walk, uint32_t unit) {
     while (!walk->lost && walk->offset / FX_RECORD_SIZE_MIN < unit) {
         uint32_t left = walk->byte_length - walk->offset;
-        size_t size =
-            left < FX_RECORD_HEADER_SIZE ? 0 : fx_format_record_peek(walk->image + walk->offset);
+        size_t size = fx_format_record_peek(walk->image + walk->offset);
+        FX_ASSERT(left >= FX_RECORD_HEADER_SIZE);
         if (size == 0 || size > left) {
             walk->lost = true;
         } else {

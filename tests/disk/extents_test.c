@@ -508,6 +508,71 @@ static void test_trim_tail(void **state) {
     fx_extents_deinit(&extents);
 }
 
+/* Nothing is avoided by an empty range, wherever it lies. */
+static void test_avoids_nothing(void **state) {
+    (void)state;
+    fx_extent got;
+    for (uint64_t block = 0; block < 40; block++) {
+        fx_extents extents;
+        make(&extents, 10, 20);
+        const fx_extent avoid = {block, 0};
+        assert_true(fx_extents_allocate_outside(&extents, 20, 20, &avoid, &got));
+        assert_true(got.block == 10 && got.count == 20);
+        fx_extents_deinit(&extents);
+    }
+}
+
+/* The layout of fx_extents_node. */
+typedef struct node {
+    fx_rbnode by_place;
+    fx_rbnode by_size;
+    fx_extent run;
+} node;
+
+/* Plants one fault after another into a sound structure of two runs, and takes it back. */
+static void test_check_sees_wrong_runs(void **state) {
+    (void)state;
+    fx_extents extents;
+    make(&extents, 0, 10);
+    assert_true(fx_extents_add_free(&extents, 20, 10));
+    node *first = FX_RBTREE_ENTRY(fx_rbtree_first(&extents.by_place), node, by_place);
+    node *second = FX_RBTREE_ENTRY(fx_rbtree_last(&extents.by_place), node, by_place);
+    assert_true(second->run.block == 20 && second->run.count == 10);
+    second->run.block = 10;
+    assert_string_equal(fx_extents_check(&extents), "two runs overlap or touch");
+    second->run.block = 20;
+    fx_rbnode *root = extents.by_place.root;
+    extents.by_place.root = NULL;
+    assert_string_equal(fx_extents_check(&extents), "the sums do not match the runs");
+    extents.by_place.root = root;
+    for (unsigned i = 0; i < 2; i++) { /* out of order in one of the trees */
+        fx_rbtree *tree = i == 0 ? &extents.by_place : &extents.by_size;
+        fx_rbnode *left = tree->root->child[0];
+        tree->root->child[0] = tree->root->child[1];
+        tree->root->child[1] = left;
+        const char *wrong = fx_extents_check(&extents);
+        assert_non_null(wrong);
+        assert_null(strstr(wrong, "run")); /* the tree's own word */
+        tree->root->child[1] = tree->root->child[0];
+        tree->root->child[0] = left;
+    }
+    node more = {.run = {40, 3}}; /* known by its size, and nowhere else */
+    fx_rbtree_insert(&extents.by_size, &more.by_size);
+    assert_string_equal(fx_extents_check(&extents), "the sums do not match the runs");
+    fx_rbtree_erase(&extents.by_size, &more.by_size);
+    assert_true(fx_extents_reserve_nodes(&extents, 4));
+    extents.spare_count -= 2;
+    assert_string_equal(fx_extents_check(&extents), "the spare nodes are miscounted");
+    extents.spare_count += 2;
+    assert_null(fx_extents_check(&extents));
+    assert_true(fx_extents_reserve(&extents, 20, 10));
+    first->run.count = 0;
+    assert_string_equal(fx_extents_check(&extents), "a run is empty or out of bounds");
+    first->run.count = 10;
+    assert_null(fx_extents_check(&extents));
+    fx_extents_deinit(&extents);
+}
+
 static void test_check_sees_damage(void **state) {
     (void)state;
     fx_extents extents;
@@ -545,7 +610,9 @@ int main(void) {
         cmocka_unit_test(test_at_most),
         cmocka_unit_test(test_fragmentation_and_largest),
         cmocka_unit_test(test_trim_tail),
+        cmocka_unit_test(test_avoids_nothing),
         cmocka_unit_test(test_check_sees_damage),
+        cmocka_unit_test(test_check_sees_wrong_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,6 +181,13 @@ static void test_segment(void **state) {
         assert_false(fx_format_segment_verify(image, &ID, 12288, sizeof image));
         image[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
+    /* What is too short for a header is not looked at. */
+    for (size_t size = 0; size < FX_SEGMENT_HEADER_SIZE; size++) {
+        uint8_t *rest = malloc(size + 1);
+        memcpy(rest, image, size);
+        assert_false(fx_format_segment_verify(rest, &ID, 12288, size));
+        free(rest);
+    }
 }
 
 int main(void) {

@@ -140,6 +140,27 @@ static void test_hostile(void **state) {
     fx_put_u32(bytes + 88, UINT32_MAX); /* more segments than the entry has room for */
     assert_false(fx_journal_decode(bytes, FX_BLOCK_SIZE, &ID, 3 * FX_BLOCK_SIZE, 1, &found));
     free(bytes);
+    /* Less than a block is not looked at. */
+    bytes = malloc(8);
+    memcpy(bytes, "FeoxJnl1", 8);
+    assert_false(fx_journal_decode(bytes, 8, &ID, 3 * FX_BLOCK_SIZE, 1, &found));
+    free(bytes);
+}
+
+/* What is longer than the ring has no place in it, wherever the next entry would go. */
+static void test_too_long(void **state) {
+    (void)state;
+    fx_journal journal;
+    uint64_t block = 0;
+    for (uint64_t head = 0; head < 8; head++) {
+        fx_journal_init(&journal, (fx_extent){.block = 2, .count = 8}, head);
+        assert_false(fx_journal_place(&journal, 9, &block));
+        assert_true(fx_journal_place(&journal, 8 - head, &block));
+        assert_int_equal(block, head);
+        /* All of it only from its beginning: else what is left of it would be skipped. */
+        assert_int_equal(fx_journal_place(&journal, 8, &block), head == 0);
+        assert_int_equal(fx_journal_place(&journal, head + 1, &block), head + 1 <= 8 - head);
+    }
 }
 
 /* A closer look: every flipped bit is put right, more is damage, other lives are left alone. */
@@ -181,9 +202,8 @@ static void test_examine(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_ring),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_examine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,89 @@ static void test_checkpoint(void **state) {
     fx_segments_deinit(&table);
 }
 
+/* One segment with two live large values, of which the table lists the later first; then, of which
+ * it lists one twice; then in order. */
+static void test_larges_out_of_order(void **state) {
+    (void)state;
+    static const uint32_t lists[][2] = {{160, 64}, {64, 64}, {64, 160}};
+    for (size_t i = 0; i < 3; i++) {
+        fx_segments table;
+        fx_segments found;
+        size_t size = 0;
+        uint64_t sum = 0;
+        uint64_t lost = 0;
+        fx_segments_init(&table);
+        fx_segments_init(&found);
+        assert_true(fx_segments_reserve(&table, 1));
+        fx_disk_segment *segment = fx_segment_create(9 * FX_BLOCK_SIZE, 500, 1, 5, 10, 2);
+        fx_segment_set_live(segment, 64);
+        fx_segment_set_live(segment, 160);
+        fx_segment_add_large(segment, lists[i][0], 200, 1);
+        fx_segment_add_large(segment, lists[i][1], 300, 1);
+        assert_true(fx_segments_add(&table, segment));
+        uint8_t *bytes = checkpoint_of(&table, &size, &sum);
+        assert_int_equal(decode(bytes, bytes, size, &found, &lost), FEOX_OK);
+        assert_int_equal(found.count, i == 2 ? 1 : 0);
+        assert_int_equal(lost, i == 2 ? 0 : size - FX_CHECKPOINT_HEADER_SIZE);
+        fx_segments_deinit(&found);
+        fx_segments_deinit(&table);
+        free(bytes);
+    }
+}
+
+/* Two segments that share bytes: one of them counts, and that is told. */
+static void test_overlapping_items(void **state) {
+    (void)state;
+    for (uint64_t apart = 0; apart < 3; apart++) {
+        fx_segments found;
+        fx_checkpoint_writer writer;
+        uint8_t bytes[512];
+        uint64_t lost = 0;
+        fx_segments_init(&found);
+        fx_checkpoint_begin(&writer, bytes, &ID, 77);
+        for (uint64_t i = 0; i < 2; i++) {
+            fx_disk_segment *segment =
+                fx_segment_create((9 + i * apart) * FX_BLOCK_SIZE, FX_BLOCK_SIZE + 8, 2, 5, 3, 0);
+            fx_segment_set_live(segment, 64);
+            fx_checkpoint_append(&writer, segment);
+            fx_segment_destroy(segment);
+        }
+        (void)fx_checkpoint_finish(&writer);
+        assert_int_equal(decode(bytes, bytes, writer.at, &found, &lost), FEOX_OK);
+        assert_int_equal(found.count, apart == 2 ? 2 : 1);
+        assert_true((lost > 0) == (apart < 2));
+        assert_null(fx_segments_check(&found));
+        fx_segments_deinit(&found);
+    }
+}
+
+/* Wherever one looks, something like an item of a megabyte seems to begin: to sum them all would
+ * take hours. The sound item behind them is found all the same. */
+static void test_search_has_a_budget(void **state) {
+    (void)state;
+    enum { NOISE = 8 << 20 };
+    fx_segments found;
+    fx_checkpoint_writer writer;
+    uint64_t lost = 0;
+    uint8_t *bytes = calloc(1, FX_CHECKPOINT_HEADER_SIZE + NOISE + 512);
+    fx_segments_init(&found);
+    fx_checkpoint_begin(&writer, bytes, &ID, 77);
+    for (size_t i = 0; i < NOISE; i += 8) { /* both lengths of an item */
+        fx_put_u32(bytes + writer.at + i + 4, 60000);
+    }
+    writer.at += NOISE;
+    fx_disk_segment *segment = fx_segment_create(9 * FX_BLOCK_SIZE, 500, 1, 5, 3, 0);
+    fx_segment_set_live(segment, 64);
+    fx_checkpoint_append(&writer, segment);
+    (void)fx_checkpoint_finish(&writer);
+    assert_int_equal(decode(bytes, bytes, writer.at, &found, &lost), FEOX_OK);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(lost, NOISE);
+    fx_segment_destroy(segment);
+    fx_segments_deinit(&found);
+    free(bytes);
+}
+
 /* A table in falling order, as only a hostile file has it, is read as fast as any. */
 static void test_descending(void **state) {
     (void)state;
@@ -270,6 +353,91 @@ static void test_descending(void **state) {
     assert_null(fx_segments_check(&found));
     fx_segments_deinit(&found);
     free(bytes);
+}
+
+/* The last bit of a bitmap's word, and what lies in a range. */
+static void test_segment_bounds(void **state) {
+    (void)state;
+    fx_disk_segment *segment = fx_segment_create(10 * FX_BLOCK_SIZE, 2048, 1, 1, 3, 2);
+    assert_int_equal(fx_segment_next_live(segment, 0), UINT32_MAX);
+    assert_false(fx_segment_touches(segment, &(fx_extent){0, 100})); /* nothing in it lives */
+    fx_segment_set_live(segment, 2016);
+    fx_segment_add_large(segment, 96, 50, 4); /* dead */
+    fx_segment_add_large(segment, 2016, 60, 4);
+    assert_int_equal(fx_segment_next_live(segment, 63), 63);
+    assert_int_equal(fx_segment_next_live(segment, 64), UINT32_MAX);
+    assert_int_equal(fx_segment_next_live(segment, 128), UINT32_MAX);
+    static const struct {
+        fx_extent range;
+        bool touches;
+    } cases[] = {{{10, 1}, true},  {{8, 3}, true},   {{8, 2}, false},  {{11, 1}, false},
+                 {{10, 0}, false}, {{9, 0}, false},  {{50, 4}, false}, {{60, 1}, true},
+                 {{63, 9}, true},  {{64, 9}, false}, {{62, 0}, false}, {{55, 5}, false},
+                 {{55, 6}, true},  {{40, 100}, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(fx_segment_touches(segment, &cases[i].range), cases[i].touches);
+    }
+    fx_segment_destroy(segment);
+    /* An inline segment has no extent, so no range has it. */
+    segment = fx_segment_create(10 * FX_BLOCK_SIZE, 2048, 0, 1, 3, 0);
+    fx_segment_set_live(segment, 64);
+    assert_false(fx_segment_touches(segment, &(fx_extent){10, 1}));
+    assert_false(fx_segment_touches(segment, &(fx_extent){8, 100}));
+    fx_segment_destroy(segment);
+}
+
+/* Plants one fault after another into a sound table, and takes it back. */
+static void test_check_sees_damage(void **state) {
+    (void)state;
+    fx_segments table;
+    fx_segments_init(&table);
+    assert_true(fx_segments_reserve(&table, 2));
+    for (uint32_t i = 0; i < 2; i++) {
+        fx_disk_segment *segment = fx_segment_create((10 + i) * FX_BLOCK_SIZE, 500, i, 1, 2, 2);
+        fx_segment_set_live(segment, 64);
+        fx_segment_set_live(segment, 128);
+        fx_segment_add_large(segment, 64, 50 + 2 * i, 1);
+        fx_segment_add_large(segment, 128, 51 + 2 * i, 1);
+        assert_true(fx_segments_add(&table, segment));
+    }
+    assert_null(fx_segments_check(&table));
+    fx_disk_segment *first = table.items[0];
+    fx_disk_segment *second = table.items[1];
+    first->live[0] |= (uint64_t)1 << 15; /* byte 480: 500 is not the end of a unit */
+    assert_string_equal(fx_segments_check(&table), "a live record lies outside its segment");
+    first->live[0] ^= (uint64_t)1 << 15 | (uint64_t)1 << 14;
+    assert_string_equal(fx_segments_check(&table), "a segment's count of live records is wrong");
+    first->live_count++; /* more than there are records */
+    assert_string_equal(fx_segments_check(&table), "a segment's count of live records is wrong");
+    first->live_count--;
+    first->live[0] ^= (uint64_t)1 << 14;
+    first->larges[0].record_offset = 128;
+    assert_string_equal(fx_segments_check(&table),
+                        "the large values of a segment are out of order");
+    first->larges[0].record_offset = 64;
+    second->position = first->position + 499;
+    assert_string_equal(fx_segments_check(&table), "segments overlap or are out of order");
+    second->position = 11 * FX_BLOCK_SIZE;
+    uint64_t *const sums[] = {&table.live_records,      &table.packed_blocks,
+                              &table.inline_bytes,      &table.large_blocks,
+                              &table.dead_large_blocks, &table.dead_segment_blocks,
+                              &table.live_bytes,        &table.memory};
+    for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
+        ++*sums[i];
+        assert_string_equal(fx_segments_check(&table), "the sums over all segments are wrong");
+        --*sums[i];
+    }
+    assert_null(fx_segments_check(&table));
+    /* Places that no segment has. */
+    static const uint64_t nowhere[] = {0, 9 * FX_BLOCK_SIZE / 8, (10 * FX_BLOCK_SIZE + 504) / 8,
+                                       UINT64_MAX / 8, UINT64_MAX / 2};
+    for (size_t i = 0; i < sizeof nowhere / sizeof nowhere[0]; i++) {
+        assert_false(fx_segments_set_live(&table, nowhere[i]));
+        assert_false(fx_segments_set_dead(&table, nowhere[i]));
+        assert_false(fx_segments_is_live(&table, nowhere[i]));
+    }
+    assert_null(fx_segments_check(&table));
+    fx_segments_deinit(&table);
 }
 
 static void test_walk(void **state) {
@@ -351,7 +519,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_larges_out_of_order),
+        cmocka_unit_test(test_overlapping_items),
+        cmocka_unit_test(test_search_has_a_budget),
         cmocka_unit_test(test_descending),
+        cmocka_unit_test(test_segment_bounds),
+        cmocka_unit_test(test_check_sees_damage),
         cmocka_unit_test(test_walk),
         cmocka_unit_test(test_noise),
     };

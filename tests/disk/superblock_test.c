@@ -138,6 +138,18 @@ static void test_fits(void **state) {
     s = sample(6);
     s.checkpoint_length = 3 * FX_BLOCK_SIZE + 1;
     assert_false(fx_superblock_fits(&s, 4096));
+    s = sample(6); /* a table longer than the segments of any such file need */
+    s.checkpoint.count = 129;
+    s.checkpoint_length = 128 * FX_BLOCK_SIZE;
+    assert_true(fx_superblock_fits(&s, 4096));
+    s.checkpoint_length += 128;
+    assert_false(fx_superblock_fits(&s, 4096));
+    s = sample(6); /* a ring longer than any */
+    s.checkpoint.count = 0;
+    s.journal.count = FX_JOURNAL_SIZE_MAX / FX_BLOCK_SIZE;
+    assert_true(fx_superblock_fits(&s, UINT32_MAX));
+    s.journal.count++;
+    assert_false(fx_superblock_fits(&s, UINT32_MAX));
     s = sample(6);
     s.checkpoint.count = 0;
     assert_true(fx_superblock_fits(&s, 1026));
