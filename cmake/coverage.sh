@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # coverage.sh [FILE...]: how much of each file of src/ the functional suite decides: lines, branches
-# and MC/DC, by clang-19. See coverage.py for the thresholds and for how exceptions are argued; named
-# FILEs (src/disk/format.c) are listed condition by condition. Fails if a file is below its threshold
-# or a test fails. The report of the tests is build/logs/coverage.xml, or $FEOX_LOGS/coverage.xml.
-# Exit status 77: clang-19 is not here.
+# and MC/DC, by clang-19. See coverage.py for the thresholds and for how exceptions are argued; of
+# named FILEs (src/disk/format.c) each condition that is missing is listed. Fails if a file is below
+# its threshold or a test fails. The report of the tests is build/logs/coverage.xml, or that in
+# $FEOX_LOGS. Exit status 77: clang-19 is not here.
 #
 # Each program adds to one profile of its own, also children that end by _exit
 # (tests/support/cover.c); what is killed leaves nothing.
