@@ -89,14 +89,16 @@ static feox_status create_file(fx_recovery *r, const fx_flusher_options *options
         return fx_error_set(FEOX_ERR_SPACE, 0, "a store needs at least %llu bytes",
                             (unsigned long long)blocks * FX_BLOCK_SIZE);
     }
+    uint64_t random[3];
     if (blocks > FX_EXTENTS_BLOCK_MAX) {
         return fx_error_set(FEOX_ERR_SPACE, 0, "no file can have %llu bytes",
                             (unsigned long long)options->file_size_initial);
     }
-    if (!fx_random_bytes(&root.id, sizeof root.id) ||
-        !fx_random_bytes(&root.epoch, sizeof root.epoch)) {
+    if (!fx_random_bytes(random, sizeof random)) {
         return fx_error_set(FEOX_ERR_IO, 0, "no random numbers to be had");
     }
+    root.id = (fx_store_id){.low = random[0], .high = random[1]};
+    root.epoch = random[2];
     root.file_blocks = blocks;
     int error = 0;
     if (fx_dev_size(flusher->dev) < FX_SUPERBLOCK_AREA) {
@@ -137,7 +139,7 @@ void fx_recovery_read(fx_recovery *r, uint64_t offset, uint8_t *buffer, size_t s
         int error = fx_volume_read(r->flusher, offset + at, buffer + at, FX_BLOCK_SIZE);
         if (error != 0) {
             memset(buffer + at, 0, FX_BLOCK_SIZE);
-            r->unreadable = error != -ERANGE ? error : r->unreadable;
+            r->unreadable = error;
         }
     }
 }
@@ -355,11 +357,9 @@ static feox_status load_segment(fx_recovery *r, fx_disk_segment *segment) {
 static feox_status load_table(fx_recovery *r) {
     const fx_segments *segments = &r->flusher->segments;
     for (size_t i = 0; i < segments->count; i++) {
-        if (segments->items[i]->live_count > 0) {
-            feox_status status = load_segment(r, segments->items[i]);
-            if (status != FEOX_OK) {
-                return status;
-            }
+        feox_status status = load_segment(r, segments->items[i]);
+        if (status != FEOX_OK) {
+            return status;
         }
     }
     return FEOX_OK;

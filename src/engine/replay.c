@@ -213,6 +213,7 @@ static feox_status add_segment(fx_recovery *r, const fx_journal_segment *named,
     if (status == FEOX_OK && !fx_segments_reserve(&flusher->segments, 1)) {
         status = FEOX_ERR_MEMORY;
     }
+    /* mcdc: cannot be false: load_entry saw that it overlaps none */
     *added_out = status == FEOX_OK && fx_segments_add(&flusher->segments, segment);
     if (!*added_out) {
         fx_segment_destroy(segment);
@@ -230,7 +231,7 @@ static feox_status load_image(fx_recovery *r, const fx_journal_segment *named, u
         (void)image_verifies(r, named, image); /* puts right what can be */
     }
     feox_status status = add_segment(r, named, image, group, &added);
-    if (status != FEOX_OK || !added) {
+    if (status != FEOX_OK || !added) { /* mcdc: cannot be true: as above, if the status is good */
         return status;
     }
     fx_segment_walk_init(&walk, &r->flusher->id, image, named->position, group,

@@ -81,12 +81,12 @@ static feox_status count_id(void *context, fx_recovery *r, const uint8_t *bytes,
 static feox_status find_id(fx_recovery *r) {
     candidate candidates[CANDIDATES_MAX] = {0};
     unsigned best = 0;
-    feox_status status = each_block(r, count_id, candidates);
+    (void)each_block(r, count_id, candidates); /* counting cannot fail */
     for (unsigned i = 1; i < CANDIDATES_MAX; i++) {
         best = candidates[i].count > candidates[best].count ? i : best;
     }
     r->flusher->id = candidates[best].id;
-    return status == FEOX_OK && candidates[best].count == 0 ? FEOX_ERR_NOT_FEOX : status;
+    return candidates[best].count == 0 ? FEOX_ERR_NOT_FEOX : FEOX_OK;
 }
 
 /* ---- Which segments ---- */

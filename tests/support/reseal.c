@@ -34,7 +34,7 @@ static void reseal_table(const hostile *h, uint8_t *bytes, size_t file_size) {
     size_t length = (size_t)root->checkpoint_length;
     uint64_t first = root->checkpoint.block * FX_BLOCK_SIZE;
     uint64_t second = root->mirror * FX_BLOCK_SIZE;
-    if (first + length > file_size || second + length > file_size) {
+    if (length == 0 || first + length > file_size || second + length > file_size) {
         return;
     }
     uint8_t *image = bytes + first;
