@@ -28,7 +28,7 @@ bool fx_json_reserve(fx_json_arena *arena, size_t size) {
     size_t wanted = arena->chunk != NULL ? 2 * arena->chunk->size : CHUNK_SIZE_MIN;
     wanted = wanted > CHUNK_SIZE_MAX ? CHUNK_SIZE_MAX : wanted;
     wanted = wanted < size ? (size_t)fx_round_up(size, CHUNK_SIZE_MIN) : wanted;
-    if (wanted < size || wanted > arena->total_max - arena->total) {
+    if (wanted > arena->total_max - arena->total) {
         return false;
     }
     fx_json_chunk *chunk = fx_mem_alloc(sizeof *chunk + wanted);

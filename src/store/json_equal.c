@@ -95,7 +95,6 @@ static feox_status values_equal(fx_json_tree *tree, fx_json_value *a, uint32_t a
             break;
         }
         status = values_equal(tree, p, x_epoch, a_scratch || x.node == NULL, q, equal_out);
-        *equal_out = *equal_out && status == FEOX_OK;
     }
     return status;
 }

@@ -61,6 +61,7 @@ static feox_status merge_member(fx_json_tree *tree, fx_json_box *box, fx_json_no
     fx_json_node *slot;
     if (fx_json_find(box, member->key, member->key_len, &position)) {
         feox_status status = fx_json_hold(tree, box, position, &slot);
+        /* mcdc: cannot be false: nothing is shared in a merge, so nothing is copied to be held */
         if (status == FEOX_OK) {
             uint64_t before = fx_json_value_size(&slot->value);
             status = merge_value(tree, &slot->value, &member->value);

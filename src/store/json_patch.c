@@ -183,9 +183,10 @@ static feox_status locate(patcher *p, pointer path, open_mode mode) {
     at->exists = true;
     while (status == FEOX_OK && path.count > 0) {
         token t;
-        if (!fx_json_is_container(&slot->value) || at->levels > FX_JSON_DEPTH_MAX) {
+        if (!fx_json_is_container(&slot->value)) {
             return fail(p, "the path leads into something that is no array or object");
         }
+        FX_ASSERT(at->levels < FX_JSON_DEPTH_MAX); /* no document is deeper: settle */
         if (!pointer_next(p, &path, &t)) {
             return fx_json_fail(&p->tree, FEOX_ERR_MEMORY, "out of memory");
         }

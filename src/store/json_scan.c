@@ -143,7 +143,7 @@ static bool scan_digits(scan *s) {
     while (s->at < s->end && is_digit(*s->at)) {
         s->at++;
     }
-    return s->at > from || scan_fail(s, "a digit is missing");
+    return s->at > from ? true : scan_fail(s, "a digit is missing");
 }
 
 static bool scan_number(scan *s) {
@@ -239,7 +239,7 @@ static bool scan_after(scan *s, bool *more_out) {
     for (;;) {
         s->at = fx_json_space(s->at, s->end);
         if (s->depth == 0) {
-            return s->at == s->end || scan_fail(s, "something follows the value");
+            return s->at == s->end ? true : scan_fail(s, "something follows the value");
         }
         char open = s->open[s->depth - 1];
         if (s->at == s->end) {
@@ -280,14 +280,13 @@ feox_status fx_json_validate(const char *name, const char *text, size_t text_len
     return FEOX_OK;
 }
 
-/* Looks for quotes and counts the backslashes before each: memchr passes the rest quickly. */
+/* Looks for quotes and counts the backslashes before each: memchr passes the rest quickly. The text
+ * is sound, so that there is one that ends the string. */
 const char *fx_json_skip_string(const char *at, const char *end) {
     const char *quote = at;
     for (;;) {
         quote = memchr(quote + 1, '"', (size_t)(end - quote - 1));
-        if (quote == NULL) {
-            return end;
-        }
+        FX_ASSERT(quote != NULL);
         const char *slash = quote;
         while (slash[-1] == '\\') {
             slash--;
@@ -306,12 +305,14 @@ const char *fx_json_skip(const char *at, const char *end, unsigned *height_out) 
         return fx_json_skip_string(at, end);
     }
     if (*at != '{' && *at != '[') {
-        while (at < end && !is_space(*at) && *at != ',' && *at != ']' && *at != '}') {
+        /* Behind an object's last member `end` comes before its bracket. */
+        while (at < end && !is_space(*at) && *at != ',' && *at != ']') {
             at++;
         }
         return at;
     }
-    while (at < end) {
+    do { /* until the bracket that closes: in sound text there is one */
+        FX_ASSERT(at < end);
         char c = *at;
         if (c == '"') {
             at = fx_json_skip_string(at, end);
@@ -321,10 +322,10 @@ const char *fx_json_skip(const char *at, const char *end, unsigned *height_out) 
         if (c == '{' || c == '[') {
             depth++;
             height = depth > height ? depth : height;
-        } else if ((c == '}' || c == ']') && --depth == 0) {
-            break;
+        } else if (c == '}' || c == ']') {
+            depth--;
         }
-    }
+    } while (depth > 0);
     *height_out = height;
     return at;
 }
@@ -365,8 +366,7 @@ const char *fx_json_decode_escape(const char *at, const char *end, char *out, si
     static const char to[] = "\"\\/\b\f\n\r\t";
     *out_len = 1;
     if (at[1] != 'u') {
-        const char *found = strchr(from, at[1]);
-        out[0] = found != NULL ? to[found - from] : at[1];
+        out[0] = to[strchr(from, at[1]) - from]; /* it was validated: one of these */
         return at + 2;
     }
     uint32_t code = code_unit(at + 2);

@@ -249,9 +249,10 @@ static sort_item item_make(fx_json_node *node, bool by_key) {
     return item;
 }
 
-static bool item_before(const sort_item *a, const sort_item *b, bool by_key) {
-    if (a->head != b->head || !by_key) {
-        return a->head <= b->head;
+/* Numbers of the text's order are never the same. */
+static bool item_before(const sort_item *a, const sort_item *b) {
+    if (a->head != b->head) {
+        return a->head < b->head;
     }
     return fx_key_compare(a->node->key, a->node->key_len, b->node->key, b->node->key_len) <= 0;
 }
@@ -262,7 +263,7 @@ static feox_status nodes_sort(fx_json_tree *tree, fx_json_node **nodes, size_t c
     for (size_t i = 1; i < count && sorted; i++) {
         sort_item before = item_make(nodes[i - 1], by_key);
         sort_item item = item_make(nodes[i], by_key);
-        sorted = item_before(&before, &item, by_key);
+        sorted = item_before(&before, &item);
     }
     if (sorted) {
         return FEOX_OK;
@@ -282,7 +283,7 @@ static feox_status nodes_sort(fx_json_tree *tree, fx_json_node **nodes, size_t c
             size_t a = start;
             size_t b = middle;
             for (size_t i = start; i < end; i++) {
-                bool left = a < middle && (b == end || item_before(&from[a], &from[b], by_key));
+                bool left = a < middle && (b == end || item_before(&from[a], &from[b]));
                 to[i] = left ? from[a++] : from[b++];
             }
         }
@@ -551,17 +552,10 @@ feox_status fx_json_hold(fx_json_tree *tree, fx_json_box *box, uint32_t position
 
 feox_status fx_json_insert(fx_json_tree *tree, fx_json_box *box, uint32_t position,
                            const fx_json_node *child) {
-    feox_status status = FEOX_OK;
-    if (position < fx_json_count(box)) {
-        status = run_split(tree, box, position);
-    }
-    fx_json_node *node = status == FEOX_OK ? fx_json_alloc(&tree->memory, sizeof *node) : NULL;
-    if (status != FEOX_OK || node == NULL) {
-        return status != FEOX_OK ? status : fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
-    }
-    status = tree_reserve(tree, box);
-    if (status != FEOX_OK) {
-        return status;
+    fx_json_node *node = fx_json_alloc(&tree->memory, sizeof *node);
+    FX_ASSERT(position == fx_json_count(box) || fx_json_at(box, position)->run == 1);
+    if (node == NULL || tree_reserve(tree, box) != FEOX_OK) {
+        return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
     }
     *node = *child;
     node->epoch = tree->epoch;
@@ -576,10 +570,8 @@ feox_status fx_json_insert(fx_json_tree *tree, fx_json_box *box, uint32_t positi
 }
 
 feox_status fx_json_remove(fx_json_tree *tree, fx_json_box *box, uint32_t position) {
-    feox_status status = run_split(tree, box, position);
-    if (status == FEOX_OK) {
-        status = tree_reserve(tree, box);
-    }
+    feox_status status = tree_reserve(tree, box);
+    FX_ASSERT(fx_json_at(box, position)->run == 1);
     if (status == FEOX_OK) {
         box->size -= fx_json_node_size(fx_json_at(box, position));
         box->root = node_remove(tree, box->root, position);
@@ -605,8 +597,8 @@ void fx_json_refresh(fx_json_box *box, uint32_t position) {
 
 feox_status fx_json_member(fx_json_tree *tree, const char *key, size_t key_len,
                            const fx_json_value *value, fx_json_node *child_out) {
-    size_t name_len = fx_json_encode(key, key_len, NULL);
-    char *name = name_len < UINT32_MAX ? fx_json_alloc(&tree->memory, name_len + 1) : NULL;
+    size_t name_len = fx_json_encode(key, key_len, NULL); /* not longer than it is in the patch */
+    char *name = fx_json_alloc(&tree->memory, name_len + 1);
     char *copy = name != NULL ? fx_json_alloc(&tree->memory, key_len) : NULL;
     if (copy == NULL) {
         return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
@@ -648,17 +640,17 @@ feox_status fx_json_list(fx_json_tree *tree, const fx_json_box *box, bool as_wri
 
 typedef struct writer {
     fx_json_tree *tree;
-    char *at;
-    char *end;
+    char *text;
+    size_t size;
+    size_t used;
 } writer;
 
-static feox_status write_text(writer *w, const char *text, size_t text_len) {
-    if (!FX_CHECK((size_t)(w->end - w->at) >= text_len)) {
-        return fx_json_fail(w->tree, FEOX_ERR_CORRUPT, "the result is larger than its size");
+/* What does not fit is only counted. */
+static void write_text(writer *w, const char *text, size_t text_len) {
+    if (FX_CHECK(w->used + text_len <= w->size)) {
+        fx_copy(w->text + w->used, text, text_len);
     }
-    fx_copy(w->at, text, text_len);
-    w->at += text_len;
-    return FEOX_OK;
+    w->used += text_len;
 }
 
 static feox_status write_node(writer *w, const fx_json_node *node);
@@ -668,34 +660,28 @@ static feox_status write_children(writer *w, const fx_json_box *box, bool object
     size_t count = node_nodes(box->root);
     feox_status status = fx_json_list(w->tree, box, object, &nodes);
     for (size_t i = 0; i < count && status == FEOX_OK; i++) {
-        status = i > 0 ? write_text(w, ",", 1) : FEOX_OK;
-        if (status == FEOX_OK) {
-            status = write_node(w, nodes[i]);
-        }
+        write_text(w, ",", i > 0 ? 1 : 0);
+        status = write_node(w, nodes[i]);
     }
     return status;
 }
 
 /* Recursion is as deep as the document, which is bounded by FX_JSON_DEPTH_MAX. */
 static feox_status write_node(writer *w, const fx_json_node *node) {
-    feox_status status = write_text(w, node->prefix, node->prefix_len);
     const fx_json_value *value = &node->value;
-    if (status == FEOX_OK && (value->box == NULL || !value->box->changed)) {
-        status = write_text(w, value->text, value->text_len);
-    } else if (status == FEOX_OK) {
+    feox_status status = FEOX_OK;
+    write_text(w, node->prefix, node->prefix_len);
+    if (value->box == NULL || !value->box->changed) {
+        write_text(w, value->text, value->text_len);
+    } else {
         bool object = value->text[0] == '{';
-        status = write_text(w, object ? "{" : "[", 1);
-        if (status == FEOX_OK) {
-            status = write_children(w, value->box, object);
-        }
-        if (status == FEOX_OK) {
-            status = write_text(w, value->box->tail, value->box->tail_len);
-        }
-        if (status == FEOX_OK) {
-            status = write_text(w, object ? "}" : "]", 1);
-        }
+        write_text(w, object ? "{" : "[", 1);
+        status = write_children(w, value->box, object);
+        write_text(w, value->box->tail, value->box->tail_len);
+        write_text(w, object ? "}" : "]", 1);
     }
-    return status == FEOX_OK ? write_text(w, node->suffix, node->suffix_len) : status;
+    write_text(w, node->suffix, node->suffix_len);
+    return status;
 }
 
 feox_status fx_json_write(fx_json_tree *tree, char **text_out, size_t *text_len_out) {
@@ -704,11 +690,13 @@ feox_status fx_json_write(fx_json_tree *tree, char **text_out, size_t *text_len_
     if (text == NULL) {
         return fx_json_fail(tree, FEOX_ERR_MEMORY, "out of memory");
     }
-    writer w = {.tree = tree, .at = text, .end = text + size};
+    writer w = {.tree = tree, .text = text, .size = size};
     fx_json_reset(&tree->scratch);
     feox_status status = write_node(&w, &tree->root);
-    if (status == FEOX_OK && !FX_CHECK(w.at == w.end)) {
-        status = fx_json_fail(tree, FEOX_ERR_CORRUPT, "the result is smaller than its size");
+    if (status == FEOX_OK) {
+        status = FX_CHECK(w.used == size)
+                     ? FEOX_OK
+                     : fx_json_fail(tree, FEOX_ERR_CORRUPT, "the result is not of its length");
     }
     if (status != FEOX_OK) {
         fx_mem_free(text);

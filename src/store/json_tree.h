@@ -141,7 +141,8 @@ feox_status fx_json_own(fx_json_tree *tree, fx_json_value *value);
 feox_status fx_json_hold(fx_json_tree *tree, fx_json_box *box, uint32_t position,
                          fx_json_node **node_out);
 /* Both account for the child's bytes in this box, not in the ones around it. For an array
- * `position` may be the count; for an object it is what fx_json_find gave. */
+ * `position` may be the count; for an object it is what fx_json_find gave. A child that is there
+ * has a node of its own: fx_json_hold. */
 feox_status fx_json_insert(fx_json_tree *tree, fx_json_box *box, uint32_t position,
                            const fx_json_node *child);
 feox_status fx_json_remove(fx_json_tree *tree, fx_json_box *box, uint32_t position);

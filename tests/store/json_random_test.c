@@ -624,6 +624,8 @@ static void test_tree(void **state) {
         }
         /* Half of the changes at one end, which is what unbalances. */
         uint32_t place = below(2) == 0 ? 0 : below((uint32_t)count);
+        fx_json_node *held;
+        assert_int_equal(fx_json_hold(&tree, value->box, place, &held), FEOX_OK);
         if (below(3) == 0) {
             int len = sprintf(numbers[change], "%d", FIRST + change);
             fx_json_node child = {.prefix = "", .suffix = ""};
