@@ -167,6 +167,53 @@ static void damaged_values(void **state) {
     expect_filled(out, 3);
 }
 
+static void keep_line(void *context, const char *text) {
+    char *lines = context;
+    (void)snprintf(lines + strlen(lines), 4096 - strlen(lines), "%s\n", text);
+}
+
+/* As lines of text: what is wrong, where, and whose it is, printable and of bounded length. */
+static void damage_in_lines(void **state) {
+    kit *k = *state;
+    static const char odd[] = "a\\\x01 ~\x7f\xff\0z";
+    static char long_key[5000];
+    static char lines[4096];
+    static const char *const keys[] = {odd, long_key};
+    static const size_t key_lens[] = {sizeof odd - 1, sizeof long_key};
+    memset(long_key, 'K', sizeof long_key);
+    unsigned char value[500];
+    for (unsigned i = 0; i < 2; i++) {
+        kit_fill(value, value_size(13 + i), 13 + i);
+        assert_ok(feox_insert(k->store, keys[i], key_lens[i], value, value_size(13 + i)));
+    }
+    assert_ok(feox_check(k->store, NULL, keep_line, lines));
+    assert_string_equal(lines, "");
+    kit_close(k);
+    hurt_value(k->path, 13);
+    hurt_value(k->path, 14);
+    k->options.read_only = FEOX_YES;
+    kit_open(k);
+    assert_status(feox_check(k->store, NULL, keep_line, lines), FEOX_ERR_CORRUPT);
+    const char *line = strstr(lines, "; key a\\x5c\\x01 ~\\x7f\\xff\\x00z\n");
+    assert_non_null(line);
+    assert_non_null(strstr(lines, " bytes from byte "));
+    line = strstr(lines, "; key KKKK");
+    assert_non_null(line);
+    size_t length = strcspn(line, "\n");
+    assert_true(length > 100 && length < 320);
+    assert_int_equal(strspn(line + 6, "K"), length - 6);
+    kit_close(k);
+}
+
+/* The new store has a name, in a directory that is there. */
+static void no_place_for_it(void **state) {
+    kit *k = *state;
+    fill(k);
+    assert_status(feox_salvage(k->path, NULL, NULL, NULL, NULL), FEOX_ERR_ARGUMENT);
+    assert_status(feox_salvage(k->path, "/nowhere/at/all", NULL, NULL, NULL), FEOX_ERR_IO);
+    expect_filled(k->path, 0);
+}
+
 static void without_superblocks(void **state) {
     kit *k = *state;
     feox_salvage_report report;
@@ -240,8 +287,9 @@ static void damage_is_not_forgotten(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        KIT_FILE(sound_store),    KIT_FILE(damaged_values),          KIT_FILE(without_superblocks),
-        KIT_FILE(no_older_value), KIT_FILE(damage_is_not_forgotten),
+        KIT_FILE(sound_store),     KIT_FILE(damaged_values),          KIT_FILE(without_superblocks),
+        KIT_FILE(no_older_value),  KIT_FILE(damage_is_not_forgotten), KIT_FILE(damage_in_lines),
+        KIT_FILE(no_place_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,6 +280,44 @@ static void long_records(void **state) {
     assert_int_equal(result->out[7920], '"');
 }
 
+/* Whoever sits at a terminal sees how far it is, and afterwards only what came of it. */
+static void on_a_terminal(void **state) {
+    (void)state;
+    if (command_shell("command -v script > /dev/null") != 0) {
+        print_message("skipped: there is no script(1), which gives a command a terminal\n");
+        skip();
+    }
+    fresh();
+    /* A pipe of unknown length, and slow. */
+    assert_int_equal(
+        command_shell("mkfifo slow; { for i in 1 2 3; do printf \"k$i\\tv\\n\"; sleep 0.15; done; }"
+                      " > slow & script -qec '\"$FEOX\" s.feox import slow --format delimited'"
+                      " /dev/null < /dev/null > seen"),
+        0);
+    assert_int_equal(command_shell("tr '\\r' '\\n' < seen | grep -q '^import  0.0 MB .* records '"),
+                     0);
+    assert_int_equal(command_shell("! grep -q '%' seen"), 0);
+    assert_int_equal(command_shell("tail -n 1 seen | grep -q '3 records imported'"), 0);
+    /* A file, long enough for somebody to wait. */
+    fresh();
+    assert_int_equal(command_shell("awk 'BEGIN { for (i = 0; i < 100000; i++)"
+                                   " printf \"key%d\\tvalue%d\\n\", i, i }' > big"),
+                     0);
+    assert_int_equal(
+        command_shell("script -qec '\"$FEOX\" s.feox import big --format delimited' /dev/null"
+                      " < /dev/null > seen"),
+        0);
+    assert_int_equal(
+        command_shell("tr '\\r' '\\n' < seen | grep -q '^import \\[[#-]*\\] .*% .*MB/s .* left'"),
+        0);
+    assert_int_equal(command_shell("tail -n 1 seen | grep -q '100000 records imported'"), 0);
+    assert_int_equal(
+        command_shell("script -qec '\"$FEOX\" s.feox export > all' /dev/null"
+                      " < /dev/null > seen"),
+        0);
+    assert_int_equal(command_shell("test $(wc -l < all) -eq 100000"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delimited),         cmocka_unit_test(csv),
@@ -287,6 +325,7 @@ int main(void) {
         cmocka_unit_test(jsonl_refused),     cmocka_unit_test(json),
         cmocka_unit_test(if_absent_and_ttl), cmocka_unit_test(round_trip),
         cmocka_unit_test(export_refused),    cmocka_unit_test(long_records),
+        cmocka_unit_test(on_a_terminal),
     };
     return cmocka_run_group_tests(tests, command_setup, command_teardown);
 }
