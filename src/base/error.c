@@ -29,6 +29,7 @@ static char *buffer(bool create) {
     char *text = pthread_getspecific(key);
     if (text == NULL && create) {
         text = fx_mem_zalloc(TEXT_SIZE);
+        /* mcdc: cannot be true: glibc needs memory only from the 33rd key on */
         if (text != NULL && pthread_setspecific(key, text) != 0) {
             fx_mem_free(text);
             text = NULL;

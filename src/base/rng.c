@@ -10,6 +10,7 @@ bool fx_random_bytes(void *out, size_t size) {
     uint8_t *at = out;
     while (size > 0) {
         ssize_t got = getrandom(at, size, 0);
+        /* mcdc: cannot be true: only while the system starts are there too few for a request */
         if (got < 0 && errno == EINTR) {
             continue;
         }

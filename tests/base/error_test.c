@@ -14,6 +14,25 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "support/child.h"
+
+static void without_keys(const char *path, int number) {
+    pthread_key_t key;
+    (void)path;
+    (void)number;
+    while (pthread_key_create(&key, NULL) == 0) {
+    }
+    fx_error_clear();
+    FX_CHILD_CHECK(fx_error_set(FEOX_ERR_IO, EIO, "detail") == FEOX_ERR_IO);
+    FX_CHILD_CHECK(strcmp(fx_error_text(), "") == 0);
+}
+
+/* A host that has taken every key of thread-specific data gets the status, and no detail. Before
+ * any other test, for the key is taken once. */
+static void test_no_key_left(void **state) {
+    (void)state;
+    assert_true(fx_child_run(without_keys, "", 0));
+}
 
 static void test_set_and_clear(void **state) {
     (void)state;
@@ -93,9 +112,8 @@ static void test_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_and_clear),
-        cmocka_unit_test(test_long_text_is_cut),
-        cmocka_unit_test(test_each_thread_has_its_own),
+        cmocka_unit_test(test_no_key_left),      cmocka_unit_test(test_set_and_clear),
+        cmocka_unit_test(test_long_text_is_cut), cmocka_unit_test(test_each_thread_has_its_own),
         cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
