@@ -86,6 +86,44 @@ static void options_out_of_range(void **state) {
     REFUSE(value_size_limit, (uint64_t)FEOX_VALUE_SIZE_MAX + 1);
     REFUSE(value_size_limit, UINT64_MAX);
 #undef REFUSE
+    feox_options_init(&options); /* larger than it may become */
+    options.file_size_initial = (uint64_t)9 << 20;
+    options.file_size_limit = (uint64_t)8 << 20;
+    refuse_options(&options);
+}
+
+/* NULL is legal for whoever makes no use of the struct; a struct that says 0 is one of ours. */
+static void structs_that_say_little(void **state) {
+    (void)state;
+    feox_options_init(NULL);
+    feox_write_init(NULL);
+    feox_range_init(NULL);
+    feox_statistics_init(NULL);
+    feox_check_report_init(NULL);
+    feox_salvage_report_init(NULL);
+    feox_options options = {0};
+    feox_statistics stats = {0};
+    feox_store *store = NULL;
+    assert_ok(feox_open(NULL, &options, &store));
+    assert_ok(feox_insert(store, "k", 1, "v", 1));
+    assert_ok(feox_stats(store, &stats));
+    assert_int_equal(stats.keys, 1);
+    struct {
+        feox_statistics known;
+        uint64_t more;
+    } later;
+    memset(&later, 0x55, sizeof later); /* a caller of a later version */
+    later.known.struct_size = sizeof later;
+    assert_ok(feox_stats(store, &later.known));
+    assert_int_equal(later.known.keys, 1);
+    assert_int_equal(later.more, 0x5555555555555555u);
+    size_t smallest = sizeof smallest; /* and one that wants nothing */
+    assert_ok(feox_stats(store, (feox_statistics *)(void *)&smallest));
+    feox_write write;
+    feox_write_init(&write);
+    write.flags = FEOX_KEEP_TTL | FEOX_CLEAR_TTL;
+    assert_status(feox_insert_with(store, "k", 1, "w", 1, &write, NULL), FEOX_ERR_ARGUMENT);
+    assert_ok(feox_close(store));
 }
 
 static void options_that_are_legal(void **state) {
@@ -174,8 +212,7 @@ static void structs_from_a_later_version(void **state) {
 static void refuse_write(kit *k, const feox_write *write) {
     feox_written written;
     memset(&written, 0xff, sizeof written);
-    assert_status(feox_insert_with(k->store, "key", 3, "x", 1, write, &written),
-                  FEOX_ERR_ARGUMENT);
+    assert_status(feox_insert_with(k->store, "key", 3, "x", 1, write, &written), FEOX_ERR_ARGUMENT);
     assert_int_equal(written.version, 0);
     assert_status(feox_delete_with(k->store, "key", 3, write, NULL), FEOX_ERR_ARGUMENT);
     assert_status(feox_increment_with(k->store, "n", 1, 1, write, NULL, NULL), FEOX_ERR_ARGUMENT);
@@ -384,6 +421,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(init_functions_give_defaults),
         cmocka_unit_test(options_out_of_range),
+        cmocka_unit_test(structs_that_say_little),
         KIT_TEST(options_that_are_legal),
         cmocka_unit_test(every_io_backend_works_or_is_unsupported),
         KIT_TEST(structs_from_a_later_version),
