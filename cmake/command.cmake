@@ -3,7 +3,7 @@ file(GLOB FEOX_COMMAND_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*
 add_executable(feox_command ${FEOX_COMMAND_SOURCES})
 target_include_directories(feox_command PRIVATE ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(feox_command PRIVATE feox_flags feox_static)
-if(JEMALLOC_LIBRARY AND NOT FEOX_SANITIZED)
+if(JEMALLOC_LIBRARY AND NOT CMAKE_BUILD_TYPE MATCHES "^(Asan|Tsan)$")
   # The command brings jemalloc along, as a native host would by libfeox-jemalloc.
   target_sources(feox_command PRIVATE ${PROJECT_SOURCE_DIR}/cmake/jemalloc.c)
   target_link_libraries(feox_command PRIVATE ${JEMALLOC_LIBRARY})

@@ -9,7 +9,7 @@ int __llvm_profile_write_file(void);
 noreturn void __real__exit(int status);
 noreturn void __wrap__exit(int status);
 
-static void lift(int resource) {
+static void lift(__rlimit_resource_t resource) {
     struct rlimit limit;
     if (getrlimit(resource, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
