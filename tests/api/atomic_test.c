@@ -51,6 +51,19 @@ static void cas_mismatch_changes_nothing(void **state) {
     } while (kit_again(k));
 }
 
+/* Nothing of no length is a value; nothing of a length is no argument. */
+static void cas_without_bytes(void **state) {
+    kit *k = *state;
+    assert_ok(kit_put(k, "key", "one"));
+    assert_status(feox_compare_and_swap(k->store, "key", 3, NULL, 3, "two", 3), FEOX_ERR_ARGUMENT);
+    assert_status(feox_compare_and_swap(k->store, "key", 3, "one", 3, NULL, 3), FEOX_ERR_ARGUMENT);
+    kit_expect(k, "key", "one");
+    assert_ok(feox_compare_and_swap(k->store, "key", 3, "one", 3, NULL, 0));
+    kit_expect(k, "key", "");
+    assert_ok(feox_compare_and_swap(k->store, "key", 3, NULL, 0, "two", 3));
+    kit_expect(k, "key", "two");
+}
+
 static void cas_missing(void **state) {
     kit *k = *state;
     assert_status(cas(k, "key", "one", "two"), FEOX_NOT_FOUND);
@@ -76,9 +89,8 @@ static void cas_of_every_size(void **state) {
         assert_ok(feox_insert(k->store, &i, sizeof i, one, sizes[i]));
         if (sizes[i] > 0) { /* differs in its last byte only */
             one[sizes[i] - 1] ^= 1;
-            assert_status(
-                feox_compare_and_swap(k->store, &i, sizeof i, one, sizes[i], two, other),
-                FEOX_MISMATCH);
+            assert_status(feox_compare_and_swap(k->store, &i, sizeof i, one, sizes[i], two, other),
+                          FEOX_MISMATCH);
             one[sizes[i] - 1] ^= 1;
         }
         assert_ok(feox_compare_and_swap(k->store, &i, sizeof i, one, sizes[i], two, other));
@@ -297,8 +309,7 @@ static void *race_once(void *argument) {
     crowd *c = argument;
     int me = atomic_fetch_add(&c->next, 1);
     pthread_barrier_wait(&c->barrier);
-    feox_status status =
-        feox_compare_and_swap(c->store, "race", 4, "start", 5, &me, sizeof me);
+    feox_status status = feox_compare_and_swap(c->store, "race", 4, "start", 5, &me, sizeof me);
     atomic_fetch_add(status == FEOX_OK ? &c->winners : &c->failures,
                      status == FEOX_OK || status != FEOX_MISMATCH);
     return NULL;
@@ -396,6 +407,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         KIT_TEST(cas_ok),
         KIT_TEST(cas_mismatch_changes_nothing),
+        KIT_TEST(cas_without_bytes),
         KIT_TEST(cas_missing),
         KIT_TEST(cas_of_every_size),
         KIT_TEST(cas_after_reopen),

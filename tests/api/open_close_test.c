@@ -337,6 +337,8 @@ static void version_and_texts(void **state) {
     FEOX_STATUS_LIST(SAME_TEXT)
     assert_string_equal(feox_status_name((feox_status)1000), "FEOX_UNKNOWN");
     assert_string_equal(feox_status_name((feox_status)-1000), "FEOX_UNKNOWN");
+    assert_string_equal(feox_status_name(FEOX_STATUS_MIN_), "FEOX_UNKNOWN");
+    assert_string_equal(feox_status_text(FEOX_STATUS_MIN_), "an unknown status");
     assert_non_null(feox_status_text((feox_status)1000));
     assert_non_null(feox_last_error());
 }

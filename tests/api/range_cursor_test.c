@@ -240,9 +240,9 @@ static size_t count_prefix(kit *k, const void *prefix, size_t prefix_len, uint32
 /* prefix + 0xff as an end, which users wrote by hand, is wrong for keys that hold 0xff. */
 static void cursor_prefix(void **state) {
     kit *k = *state;
-    static const char *const keys[] = {"a",        "ab",       "ab\xff",     "ab\xff\xff",
-                                       "ab\xff\x01", "ac",     "\xff",       "\xff\xff",
-                                       "\xff\xff\xff", "b",    "ab\x01"};
+    static const char *const keys[] = {"a",     "ab",   "ab\xff",   "ab\xff\xff",   "ab\xff\x01",
+                                       "ac",    "\xff", "\xff\xff", "\xff\xff\xff", "b",
+                                       "ab\x01"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         assert_ok(kit_put(k, keys[i], "v"));
     }
@@ -344,8 +344,8 @@ static void cursor_survives_changes_on_the_way(void **state) {
     feox_cursor *cursor = open_range(k, NULL);
     assert_ok(feox_cursor_next(cursor, &key, NULL));
     assert_memory_equal(key.data, "b", 1);
-    assert_ok(kit_delete(k, "b")); /* the one it stands on */
-    assert_ok(kit_delete(k, "d")); /* the next */
+    assert_ok(kit_delete(k, "b"));   /* the one it stands on */
+    assert_ok(kit_delete(k, "d"));   /* the next */
     assert_ok(kit_put(k, "a", "a")); /* behind it */
     assert_ok(kit_put(k, "b", "b"));
     assert_ok(kit_put(k, "h", "x")); /* a value further on */
@@ -361,6 +361,40 @@ static void cursor_survives_changes_on_the_way(void **state) {
     assert_ok(feox_clear(k->store));
     assert_status(feox_cursor_next(cursor, &key, NULL), FEOX_END);
     feox_cursor_close(cursor);
+}
+
+/* What no cursor can be told to do leaves it where it is; what is not wanted need not be asked. */
+static void cursor_arguments(void **state) {
+    kit *k = *state;
+    feox_slice key = {"x", 1};
+    feox_slice value = {"y", 1};
+    feox_cursor *cursor = NULL;
+    put_list(k, "abcd");
+    assert_status(feox_cursor_next(NULL, &key, &value), FEOX_ERR_ARGUMENT);
+    assert_true(key.data == NULL && value.data == NULL);
+    assert_status(feox_cursor_seek(NULL, "a", 1), FEOX_ERR_ARGUMENT);
+    assert_status(feox_cursor_open(k->store, NULL, NULL), FEOX_ERR_ARGUMENT);
+    feox_range range;
+    feox_range_init(&range);
+    const void **const bounds[] = {&range.start, &range.end, &range.prefix};
+    size_t *const lengths[] = {&range.start_len, &range.end_len, &range.prefix_len};
+    for (unsigned i = 0; i < 3; i++) {
+        *bounds[i] = NULL;
+        *lengths[i] = 1;
+        assert_status(feox_cursor_open(k->store, &range, &cursor), FEOX_ERR_ARGUMENT);
+        assert_null(cursor);
+        *bounds[i] = ""; /* no bound */
+        *lengths[i] = 0;
+    }
+    cursor = open_range(k, &range);
+    assert_ok(feox_cursor_next(cursor, NULL, NULL));
+    assert_status(feox_cursor_seek(cursor, NULL, 1), FEOX_ERR_ARGUMENT);
+    assert_ok(feox_cursor_next(cursor, NULL, &value));
+    assert_memory_equal(value.data, "b", 1);
+    assert_ok(feox_cursor_seek(cursor, NULL, 0)); /* from the beginning */
+    expect_rest(cursor, "abcd");
+    feox_cursor_close(cursor);
+    feox_cursor_close(NULL);
 }
 
 /* The classic loop: delete what the cursor shows. */
@@ -460,6 +494,7 @@ int main(void) {
         KIT_TEST(cursor_keys_only),
         KIT_TEST(cursor_copies_its_bounds),
         KIT_TEST(cursor_survives_changes_on_the_way),
+        KIT_TEST(cursor_arguments),
         KIT_TEST(delete_while_walking),
         KIT_TEST(many_cursors_at_once),
         KIT_TEST(order_is_memcmp),
