@@ -1,7 +1,7 @@
 """coverage.py ROOT EXPORT.json [FILE...]: a line for each file of src/ from what llvm-cov exports:
 lines, branches and MC/DC pairs, covered and in all. Fails if one is below its threshold: what
-decides about bytes on disk and about JSON has every pair, any other file 95 % of its branches.
-Named FILEs are listed condition by condition; so is what is below its threshold.
+decides about bytes on disk and about JSON has every pair, any other file 95 % of its branches, or
+what NOT_YET says. Conditions that are missing are listed for named FILEs, and for what fails.
 
 A pair is one condition of a decision, shown to decide the outcome by itself; in a decision of one
 condition that is both outcomes. A pair that cannot be had says why, in a comment on the line of the
@@ -21,7 +21,10 @@ import sys
 
 WHOLE = re.compile(r"src/(disk/(format|journal|superblock|checkpoint|segments|extents)\.c"
                    r"|engine/(recover|replay|rescue)\.c|store/json_\w+\.c)$")
-BRANCHES_MIN = 0.95
+BRANCHES_MIN = 95
+# Files that are not there yet, in percent of their branches. This list only shrinks.
+NOT_YET = {
+}
 MARKER = re.compile(r"/\* mcdc: (cannot be (true|false)|coupled)(: \S[^*]*)?\s*(\*/)?")
 DECISION_CONDITION, EXPANSION = 6, 1  # kinds of branches, of regions
 ASSERT = "/base/assert.h"  # llvm sees the conditions of asserts there, though they are compiled away
@@ -186,7 +189,11 @@ def main():
         sums = [a + b for a, b in zip(sums, row)]
         markers += len(source.markers)
         whole = WHOLE.search(path)
-        low = bool(missing) if whole else 1 - unseen / branches[1] < BRANCHES_MIN
+        reached = 100 - 100 * unseen / max(branches[1], 1)
+        least = NOT_YET.get(name, BRANCHES_MIN)
+        low = bool(missing) if whole else reached < least
+        if name in NOT_YET and reached >= BRANCHES_MIN:
+            notes.append(f"{name}: {reached:.1f} %: it need not be in the list NOT_YET any more")
         print(f"{name:<28}" + "".join(ratio(*row[i:i + 2]) for i in (0, 2, 4)) +
               f"{len(excused):9}" + ("  BELOW" if low else ""))
         if low:

@@ -187,6 +187,19 @@ static void test_arena_bounds(void **state) {
     assert_int_equal(arena.total, 3 * PIECE);
     fx_json_tree tree = {.memory = arena};
     fx_json_tree_deinit(&tree);
+    /* Pieces double up to a megabyte; what was larger is not kept for the next operation. */
+    enum { MEGABYTE = 1 << 20 };
+    arena = (fx_json_arena){.total_max = 16 * MEGABYTE};
+    assert_true(fx_json_reserve(&arena, MEGABYTE));
+    arena.used = MEGABYTE;
+    assert_true(fx_json_reserve(&arena, 1));
+    assert_int_equal(arena.total, 2 * MEGABYTE);
+    fx_json_reset(&arena);
+    assert_int_equal(arena.total, MEGABYTE);
+    assert_true(fx_json_reserve(&arena, 3 * MEGABYTE));
+    fx_json_reset(&arena);
+    assert_int_equal(arena.total, 0);
+    assert_null(arena.chunk);
     const size_t inputs[] = {1, 1000, SIZE_MAX / 256, SIZE_MAX};
     size_t before = 0;
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
@@ -198,6 +211,23 @@ static void test_arena_bounds(void **state) {
     }
 }
 
+/* So many digits and not more are compared in all. */
+static void test_digits_compared(void **state) {
+    (void)state;
+    static const char digits[] = "1234";
+    fx_json_tree tree;
+    fx_json_tree_init(&tree, digits, 4, 4);
+    fx_json_value other = fx_json_value_at(digits, digits + 4);
+    tree.compared_max = 11;
+    for (unsigned i = 0; i < 4; i++) {
+        bool equal = false;
+        feox_status status = fx_json_equal(&tree, &tree.root.value, tree.epoch, &other, &equal);
+        assert_int_equal(status, i < 2 ? FEOX_OK : FEOX_ERR_PATCH);
+        assert_int_equal(equal, i < 2);
+    }
+    fx_json_tree_deinit(&tree);
+}
+
 /* Texts that offsets of 32 bits cannot tell apart are refused before they are looked at. */
 static void test_text_too_long(void **state) {
     (void)state;
@@ -207,9 +237,8 @@ static void test_text_too_long(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_allocation),
-        cmocka_unit_test(test_writing),
-        cmocka_unit_test(test_arena_bounds),
+        cmocka_unit_test(test_every_allocation), cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_arena_bounds),     cmocka_unit_test(test_digits_compared),
         cmocka_unit_test(test_text_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
