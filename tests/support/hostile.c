@@ -197,7 +197,7 @@ static void live_long(store *s, hostile *h, bool with_groups) {
 
 static void mark(hostile *h, uint64_t at, uint64_t size, hostile_part part) {
     assert_true(at <= h->size && size <= h->size - at);
-    memset(h->parts + at, part, (size_t)size);
+    memset(h->parts + at, (int)part, (size_t)size);
 }
 
 /* The live records of one segment, and what stands before it in its journal entry. */
