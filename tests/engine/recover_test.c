@@ -439,6 +439,21 @@ static void test_no_room_for_a_table(void **state) {
     }
 }
 
+/* The first thing that opening a sound store writes is its root. */
+static void test_root_not_written(void **state) {
+    (void)state;
+    static const int errors[] = {ENOSPC, EIO};
+    for (unsigned i = 0; i < 2; i++) {
+        forge_store s;
+        forge_create(&s, RING);
+        assert_int_equal(forge_put(&s, 0, 4, FORGE_SMALL), FEOX_OK);
+        assert_int_equal(forge_close(&s), FEOX_OK);
+        mem_dev_fail_after(s.dev, 1, errors[i]);
+        assert_int_equal(forge_open(&s, FORGE_WRITE), i == 0 ? FEOX_ERR_SPACE : FEOX_ERR_IO);
+        forge_drop(&s);
+    }
+}
+
 /* ---- What the device does not give ---- */
 
 static feox_status open_unreadable(forge_store *s, hostile *h, uint64_t offset, uint64_t size,
@@ -534,7 +549,7 @@ int main(void) {
         cmocka_unit_test(test_no_search_left),     cmocka_unit_test(test_ring_anywhere),
         cmocka_unit_test(test_nothing_but_a_ring), cmocka_unit_test(test_no_room_for_a_table),
         cmocka_unit_test(test_unreadable),         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_no_new_file),
+        cmocka_unit_test(test_no_new_file),        cmocka_unit_test(test_root_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
