@@ -41,9 +41,15 @@ static const group groups[] = {
     {"memory", rows_memory, 1000000, 100, 0, true},
     {"threads", rows_threads, 1000000, 100, NEEDS_THREADS, true},
     {"empty", rows_empty, 0, 100, 0, true},
+    {"ycsb", rows_ycsb, 1000000, 100, 0, false},
+    {"disk", rows_disk, 1000000, 100, NEEDS_FILES, true},
+    {"updates", rows_updates, 1000000, 100, NEEDS_FILES, true},
+    {"durable", rows_durable, 100000, 100, NEEDS_FILES, true},
     {"memory-1000", rows_memory, 1000000, 1000, 0, false},
+    {"disk-1000", rows_disk, 1000000, 1000, NEEDS_FILES, false},
     {"memory-10M", rows_memory, 10000000, 100, NEEDS_SPEED, false},
     {"growth", rows_growth, 10000000, 100, NEEDS_SPEED, false},
+    {"reopen-10M", rows_reopen, 10000000, 100, NEEDS_FILES | NEEDS_SPEED, false},
 };
 
 static const engine *const engines[] = {
@@ -56,10 +62,8 @@ static const engine *const engines[] = {
 #ifdef BENCH_ROCKSDB
     &engine_rocksdb,
 #endif
-#ifdef BENCH_FEOXDB
     &engine_feoxdb,
     &engine_feoxdb_tuned,
-#endif
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -97,6 +101,9 @@ static bool listed(const char *list, const char *name) {
 }
 
 static bool takes_part(const group *g, const engine *e) {
+    if (strncmp(e->name, "feoxdb", 6) == 0 && getenv("FEOX_BENCH_FEOXDB") == NULL) {
+        return false;
+    }
     if (!listed(bench.engines, e->name) || !listed(bench.only, g->name)) {
         return false;
     }

@@ -48,8 +48,9 @@ typedef struct engine {
     /* These may be NULL. */
     void (*get_many)(void *store, engine_lookup *lookups, size_t count);
     size_t (*scan)(void *store, const void *key, size_t count, engine_sink sink, void *context);
-    bool (*flush)(void *store);  /* all that returned is on stable storage */
-    void (*leave)(void *store);  /* the calling thread has no more calls for now */
+    bool (*flush)(void *store); /* all that returned is on stable storage */
+    uint64_t (*refused)(void *store); /* puts refused for want of space, and then tried again */
+    void (*leave)(void *store); /* the calling thread has no more calls for now */
     void (*settle)(void *store); /* what its manual advises between loading and reading */
 } engine;
 

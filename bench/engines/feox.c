@@ -1,6 +1,7 @@
 /* libfeox, through feox.h alone: defaults, a cursor kept for scans. */
 #include "engine.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 static _Thread_local feox_cursor *cursor;
 static _Thread_local feox_store *cursor_store;
 static _Thread_local size_t cursor_limit;
+
+static atomic_ulong refusals;
 
 static void *feox_bench_open(const engine_config *config) {
     feox_options options;
@@ -50,8 +53,26 @@ static void feox_bench_close(void *store) {
     }
 }
 
+/* What a caller would do whose file is nearly full: flush, and try again. Counted. */
+static bool feox_bench_put_full(void *store, const void *key, const void *value, size_t size) {
+    feox_status status = FEOX_ERR_SPACE;
+    for (int tries = 0; status == FEOX_ERR_SPACE && tries < 1000; tries++) {
+        atomic_fetch_add(&refusals, 1);
+        feox_flush(store);
+        status = feox_insert(store, key, KEY_SIZE, value, size);
+    }
+    return status == FEOX_OK;
+}
+
 static bool feox_bench_put(void *store, const void *key, const void *value, size_t size) {
-    return feox_insert(store, key, KEY_SIZE, value, size) == FEOX_OK;
+    feox_status status = feox_insert(store, key, KEY_SIZE, value, size);
+    return status == FEOX_OK ||
+           (status == FEOX_ERR_SPACE && feox_bench_put_full(store, key, value, size));
+}
+
+static uint64_t feox_bench_refused(void *store) {
+    (void)store;
+    return atomic_load(&refusals);
 }
 
 static size_t feox_bench_get(void *store, const void *key, void *buffer, size_t capacity) {
@@ -124,5 +145,6 @@ const engine engine_feox = {
     .get_many = feox_bench_get_many,
     .scan = feox_bench_scan,
     .flush = feox_bench_flush,
+    .refused = feox_bench_refused,
     .leave = feox_bench_leave,
 };

@@ -19,6 +19,11 @@ void rows_memory(const row_setup *setup);
 void rows_threads(const row_setup *setup);
 void rows_growth(const row_setup *setup);
 void rows_empty(const row_setup *setup);
+void rows_ycsb(const row_setup *setup);
+void rows_disk(const row_setup *setup);
+void rows_reopen(const row_setup *setup);
+void rows_updates(const row_setup *setup);
+void rows_durable(const row_setup *setup);
 
 /* Opens the engine or ends the program. */
 subject rows_open(const row_setup *setup, engine_config config);
