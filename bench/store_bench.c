@@ -43,7 +43,7 @@ static const group groups[] = {
     {"empty", rows_empty, 0, 100, 0, true},
     {"ycsb", rows_ycsb, 1000000, 100, 0, false},
     {"disk", rows_disk, 1000000, 100, NEEDS_FILES, true},
-    {"updates", rows_updates, 1000000, 100, NEEDS_FILES, true},
+    {"updates", rows_updates, 300000, 100, NEEDS_FILES, true},
     {"durable", rows_durable, 100000, 100, NEEDS_FILES, true},
     {"memory-1000", rows_memory, 1000000, 1000, 0, false},
     {"disk-1000", rows_disk, 1000000, 1000, NEEDS_FILES, false},

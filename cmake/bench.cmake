@@ -13,7 +13,10 @@ foreach(source ${FEOX_BENCHES})
 endforeach()
 
 # bench_store sees of the library what users see. Its peers are optional: cmake/bench.sh installs
-# their packages.
+# their packages. Its figures mean something in release builds only.
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+  return()
+endif()
 file(GLOB FEOX_STORE_BENCH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/store/*.c)
 add_executable(bench_store ${PROJECT_SOURCE_DIR}/bench/store_bench.c ${FEOX_STORE_BENCH}
   ${PROJECT_SOURCE_DIR}/bench/engines/feox.c ${PROJECT_SOURCE_DIR}/bench/engines/bare.c

@@ -1,10 +1,11 @@
-/* The bound: what a machine needs to find 16 bytes in a table and to copy a value, and nothing else.
+/* The bound: what a machine needs to find 16 bytes in a table and to copy a value, and nothing
+ * else.
  *
- * Open addressing, one pointer a slot with 16 bits of the hash in its upper end, sized for all keys
- * in advance and at most five eighths full; records at multiples of 64 bytes one after the other on huge
- * pages, taken from the system as they are filled, so that an insert's memory is as cold as anyone's.
- * No lock, no order, no versions, no lengths, no growth: no store could be used like this. A removed
- * key leaves a mark, and its record is not reused.
+ * Open addressing, one pointer a slot with 16 bits of the hash in its upper end, sized for all
+ * keys in advance and at most five eighths full; records at multiples of 64 bytes one after the
+ * other on huge pages, taken from the system as they are filled, so that an insert's memory is as
+ * cold as anyone's. No lock, no order, no versions, no lengths, no growth: no store could be used
+ * like this. A removed key leaves a mark, and its record is not reused.
  */
 #include "engine.h"
 

@@ -1,9 +1,9 @@
 /* FeOxDB, the ancestor, in a library of bench/feoxdb that cargo builds; absent without it.
  *
- * feoxdb: as shipped. feoxdb-tuned: with what its manual offers for speed, the hash table sized for
- * the keys (hash_bits) and no memory limit; with a file also its cache. In both, files are made large
- * enough, because they do not grow and every value takes a block of 4 KiB. Relaxed only: it has no
- * durable write, so a durable one is an insert and flush_all.
+ * feoxdb: as shipped. feoxdb-tuned: with what its manual offers for speed, the hash table sized
+ * for the keys (hash_bits) and no memory limit; with a file also its cache. In both, files are made
+ * large enough, because they do not grow and every value takes a block of 4 KiB. Relaxed only: it
+ * has no durable write, so a durable one is an insert and flush_all.
  */
 #include "engine.h"
 

@@ -56,7 +56,8 @@ static lmdb *lmdb_start(const engine_config *config, bool batch) {
     lmdb_must(mdb_env_set_maxreaders(store->env, 256), "readers");
     size_t size = (config->keys + 1000) * (config->value_size + 400) * 4 + (64u << 20);
     lmdb_must(mdb_env_set_mapsize(store->env, size / 4096 * 4096), "map size");
-    lmdb_must(mdb_env_open(store->env, config->path != NULL ? config->path : config->tmpfs, flags, 0644), "open");
+    const char *path = config->path != NULL ? config->path : config->tmpfs;
+    lmdb_must(mdb_env_open(store->env, path, flags, 0644), "open");
     MDB_txn *txn;
     lmdb_must(mdb_txn_begin(store->env, NULL, 0, &txn), "begin");
     lmdb_must(mdb_dbi_open(txn, NULL, 0, &store->dbi), "database");
@@ -117,7 +118,7 @@ static MDB_txn *lmdb_read(lmdb *store) {
     return reader.txn;
 }
 
-/* A snapshot that is held keeps pages from being reused: a thread that writes lets go of its own. */
+/* A snapshot that is held keeps pages from being reused: who writes lets go of its own. */
 static void lmdb_let_go(lmdb *store) {
     if (reader.store == store && reader.live) {
         mdb_txn_reset(reader.txn);
@@ -221,6 +222,7 @@ const engine engine_lmdb_batch = {
     .name = "lmdb-batch",
     .note = "1,000 writes a transaction: not seen before it ends",
     .files = true,
+    .slow = true,
     .open = lmdb_batch_open,
     .close = lmdb_close,
     .put = lmdb_put,

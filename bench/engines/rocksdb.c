@@ -1,10 +1,10 @@
 /* RocksDB through its C interface, set up as its tuning guide says for data that fits in memory.
  *
- * No compression, ten bits of bloom filter a key (whole keys, in the memtable too), a hash index in
- * data blocks, a block cache that holds everything, memtables of 64 MiB, as many background jobs as
- * processors. Relaxed: no write-ahead log; in memory its files are on tmpfs. Durable: the log is
- * synced with each write; writers that meet share a sync. Reads are pinned, not copied twice. settle
- * writes the memtables out and compacts, so that reads meet one sorted run.
+ * No compression, ten bits of bloom filter a key (whole keys, in the memtable too), a hash index
+ * in data blocks, a block cache that holds everything, memtables of 64 MiB, as many background jobs
+ * as processors. Relaxed: no write-ahead log; in memory its files are on tmpfs. Durable: the log is
+ * synced with each write; writers that meet share a sync. Reads are pinned, not copied twice.
+ * settle writes the memtables out and compacts, so that reads meet one sorted run.
  */
 #include "engine.h"
 
@@ -147,7 +147,8 @@ static size_t rocks_scan(void *handle, const void *key, size_t count, engine_sin
          rocksdb_iter_next(iterator)) {
         size_t key_size, size;
         const char *found = rocksdb_iter_key(iterator, &key_size);
-        sink(context, found, rocksdb_iter_value(iterator, &size), size);
+        const char *value = rocksdb_iter_value(iterator, &size);
+        sink(context, found, value, size);
         seen++;
     }
     return seen;

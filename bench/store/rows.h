@@ -1,5 +1,5 @@
-/* The groups of rows. Each runs one engine in a process of its own, once in every round, and reports
- * figures; the driver puts them together and chart.py compares them with the targets. */
+/* The groups of rows. Each runs one engine in a process of its own, once in every round, and
+ * reports figures; the driver puts them together and chart.py compares them with the targets. */
 #ifndef BENCH_ROWS_H
 #define BENCH_ROWS_H
 

@@ -59,6 +59,10 @@ static subject reopen(const row_setup *setup, engine_config config) {
     run_loop(&s, &first);
     report("reopen_first_get_s", now_seconds() - start);
     if (s.engine->scan != NULL) {
+        ops scan = ops_uniform(OP_SCAN, 0, setup->keys, 1, setup->seed + 51);
+        run_loop(&s, &scan);
+        report("reopen_first_scan_s", now_seconds() - start);
+        ops_free(&scan);
         if (run_count(&s) != setup->keys) {
             fail(s.engine->name, "not all keys are there after opening again");
         }
@@ -134,7 +138,7 @@ void rows_updates(const row_setup *setup) {
     must_flush(&s);
     ops_free(&list);
     double seconds = 0, written = 0;
-    unsigned passes = setup->quick ? 3 : 5;
+    unsigned passes = setup->quick ? 2 : 5;
     for (unsigned pass = 0; pass < passes; pass++) {
         ops updates = ops_uniform(OP_PUT, 0, setup->keys, setup->keys, setup->seed + 70 + pass);
         uint64_t before = process_written();
