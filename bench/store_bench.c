@@ -327,9 +327,9 @@ int main(int argc, char **argv) {
                     run_in_child(&groups[g], engines[e], round);
                 }
             }
-        }
-        if (bench.json != NULL) {
-            write_json(bench.json);
+            if (bench.json != NULL) {
+                write_json(bench.json); /* so that a run that is cut short leaves something */
+            }
         }
     }
     return 0;
