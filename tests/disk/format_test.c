@@ -188,6 +188,12 @@ static void test_segment(void **state) {
         assert_false(fx_format_segment_verify(rest, &ID, 12288, size));
         free(rest);
     }
+    /* A sound segment that was in the same place before is not the one that an entry names. */
+    assert_true(fx_format_segment_matches(image, &ID, 12288, sizeof image, checksum));
+    image[sizeof image - 1] ^= 1;
+    assert_int_not_equal(fx_format_segment_seal(image, &ID, &header), checksum);
+    assert_true(fx_format_segment_verify(image, &ID, 12288, sizeof image));
+    assert_false(fx_format_segment_matches(image, &ID, 12288, sizeof image, checksum));
 }
 
 int main(void) {

@@ -342,6 +342,35 @@ static void test_search_has_a_budget(void **state) {
     free(bytes);
 }
 
+/* Two segments never share a byte, from whichever side the second one comes. */
+static void test_overlap(void **state) {
+    (void)state;
+    fx_segments table;
+    fx_segments_init(&table);
+    assert_true(fx_segments_reserve(&table, 2));
+    assert_true(fx_segments_add(
+        &table, fx_segment_create(10 * FX_BLOCK_SIZE, 2 * FX_BLOCK_SIZE, 2, 1, 10, 0)));
+    for (uint64_t block = 7; block < 14; block++) {
+        for (uint32_t blocks = 1; blocks < 6; blocks++) {
+            uint64_t position = block * FX_BLOCK_SIZE;
+            uint32_t length = blocks * FX_BLOCK_SIZE;
+            bool apart = block + blocks <= 10 || block >= 12;
+            fx_disk_segment *other = fx_segment_create(position, length, blocks, 2, 10, 0);
+            assert_true(fx_segments_overlap(&table, position, length) != apart);
+            assert_true(fx_segments_add(&table, other) == apart);
+            if (apart) { /* it has none live: this takes both out */
+                fx_segments_sweep(&table);
+                assert_int_equal(table.count, 0);
+                assert_true(fx_segments_add(
+                    &table, fx_segment_create(10 * FX_BLOCK_SIZE, 2 * FX_BLOCK_SIZE, 2, 1, 10, 0)));
+            } else {
+                fx_segment_destroy(other);
+            }
+        }
+    }
+    fx_segments_deinit(&table);
+}
+
 /* A table in falling order, as only a hostile file has it, is read as fast as any. */
 static void test_descending(void **state) {
     (void)state;
