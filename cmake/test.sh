@@ -118,10 +118,13 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 # What only reads sources or packages, or decides by itself what runs when, need not run again in
 # every build. Campaigns that live by their number run in release and under one sanitizer; --long
 # runs them in every build.
-once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin'
+once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin|mutants'
 many='fault/(hostile|shutdown|environment|memory|memory_loop)|model/(linear|collision)'
-many+='|stress/lifetimes|cli/(commands|kill)|api/million'
-alone='fault/(hostile|memory|memory_loop)|model/collision|api/million' # one thread each
+many+='|stress/lifetimes|cli/(commands|kill)|api/million|sim/exhaustive|engine/refusal'
+many+='|fault/(device|kill_points|full_kill)'
+# One thread each, or threads that other tests have too.
+alone='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision|api/million'
+alone+='|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check)'
 if [ -n "${FEOX_LONG:-}" ]; then
     many=$once
     alone=$once
