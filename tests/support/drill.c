@@ -258,6 +258,7 @@ void drill_open(drill *d) {
     if ((status == FEOX_OK) != (d->store != NULL)) {
         drill_wrong(d, "open gives no store, or one that failed", status);
     }
+    d->opened = d->opened || d->store != NULL;
     if (!judge(d, "open", status, before)) {
         d->sticky = false; /* there is no store of which to say so */
     }
@@ -679,7 +680,7 @@ static void forget(drill *d, const drill_image *image) {
     d->count = d->seen = d->durable = 0;
     d->sequence = 0;
     d->refused = d->failed = 0;
-    d->sticky = false;
+    d->opened = d->sticky = false;
 }
 
 void drill_reset(drill *d, const drill_image *image) {

@@ -69,6 +69,7 @@ typedef struct drill {
     uint64_t sequence; /* of the last change that nobody has waited for; 0: none */
     uint64_t before_flight; /* grave faults before the first of those */
     bool closing;       /* inside feox_close, or feox_salvage, which closes its copy */
+    bool opened;        /* an open of the script worked */
     bool sticky;        /* the device failed: read-only from now on */
     unsigned refused;   /* calls that gave FEOX_ERR_SPACE */
     unsigned failed;    /* ... FEOX_ERR_IO */
