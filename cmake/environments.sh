@@ -130,8 +130,8 @@ mounted() {
     rm -f "$work/image"
 }
 
-# refused ROW: under the launcher of the same word; on an ext4 whose image is in memory where one can
-# be mounted, for this is not about the disk.
+# refused ROW: under the launcher of the same word; on an ext4 whose image is in memory, where one
+# can be mounted: this is not about the disk.
 refused() {
     local type=
     if ! reason=$("$build/test_under" "$1" true 2>&1); then
