@@ -358,6 +358,40 @@ static feox_status ensure(fx_flusher *flusher, const fx_demand *demand) {
     return status;
 }
 
+/* Cleaning that gained nothing may gain something in the next round, for what it moved lies in
+ * other segments now; after so many rounds it will not. */
+#define FRUITLESS_MAX 3u
+/* A step writes the whole table: with some more free blocks than are asked for the next ones move
+ * more for that. But no writer waits for more steps than this. */
+#define CUSHION_ROUNDS 8u
+
+static bool has_cushion(const fx_flusher *flusher, const fx_demand *demand) {
+    uint64_t cushion = flusher->segments.packed_blocks / 16;
+    uint64_t most = FX_COMPACT_STEP / FX_BLOCK_SIZE;
+    uint64_t keep = fx_volume_reserve(flusher) + FX_TOMBSTONE_BLOCKS + ensured_blocks(demand);
+    return flusher->space.extents.free_blocks >= keep + (cushion < most ? cushion : most);
+}
+
+/* Gives dead space back until the demand fits and there is a cushion, or nothing more is gained. */
+static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand) {
+    feox_status status = FEOX_ERR_SPACE;
+    unsigned fruitless = 0;
+    for (unsigned round = 0;
+         fruitless < FRUITLESS_MAX && fx_compactor_can_free(flusher) &&
+         (status == FEOX_ERR_SPACE || (status == FEOX_OK && round < CUSHION_ROUNDS &&
+                                       !demand->deletes && !has_cushion(flusher, demand)));
+         round++) {
+        uint64_t before = flusher->space.extents.free_blocks;
+        if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
+            break;
+        }
+        fx_space_reclaim(&flusher->space, true);
+        fruitless = flusher->space.extents.free_blocks > before ? 0 : fruitless + 1;
+        status = ensure(flusher, demand);
+    }
+    return status;
+}
+
 static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns) {
     feox_status status = keep_spare(flusher);
     if (status == FEOX_OK) { /* after a checkpoint that may be all that is missing */
@@ -371,17 +405,8 @@ static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint6
         return status;
     }
     status = ensure(flusher, demand);
-    for (uint64_t before = 0; status == FEOX_ERR_SPACE && fx_compactor_can_free(flusher);) {
-        uint64_t free_blocks = flusher->space.extents.free_blocks;
-        if (free_blocks <= before) {
-            break; /* the last round gained nothing */
-        }
-        before = free_blocks;
-        if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
-            break;
-        }
-        fx_space_reclaim(&flusher->space, true);
-        status = ensure(flusher, demand);
+    if (status == FEOX_ERR_SPACE) {
+        status = clean_up(flusher, demand);
     }
     if (status == FEOX_ERR_SPACE &&
         fx_cleaner_make_run(flusher, ensured_blocks(demand)) == FEOX_OK) {
