@@ -122,7 +122,7 @@ feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_
     size_t piece_max =
         left < FX_SEGMENT_SIZE_MAX ? (size_t)fx_round_up(left, FX_BLOCK_SIZE) : FX_SEGMENT_SIZE_MAX;
     uint8_t *buffer = fx_mem_alloc_aligned(piece_max + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
-    fx_block *block = fx_block_create(NULL, left);
+    fx_block *block = fx_block_create(&flusher->engine->blocks, NULL, left);
     feox_status status = buffer == NULL || block == NULL ? FEOX_ERR_MEMORY : FEOX_OK;
     uint8_t *to = block != NULL ? block->data : NULL;
     while (status == FEOX_OK && left > 0) {

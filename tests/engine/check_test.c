@@ -179,7 +179,9 @@ static void test_write_buffer(void **state) {
     static fx_slab_pool pool;
     static slot slots[2];
     fx_wbuf wbuf;
-    fx_block *block = fx_block_create(NULL, FX_LARGE_VALUE_MIN);
+    fx_block_pool blocks;
+    fx_block_pool_init(&blocks, &pool, 0);
+    fx_block *block = fx_block_create(&blocks, NULL, FX_LARGE_VALUE_MIN);
     fx_wbuf_init(&wbuf, &pool, 1 << 20);
     for (uint32_t i = 0; i < 2; i++) {
         const fx_entry entry = {.key = (const uint8_t *)"a",
@@ -226,6 +228,7 @@ static void test_write_buffer(void **state) {
     }
     fx_wbuf_deinit(&wbuf);
     fx_block_release(block);
+    fx_block_pool_deinit(&blocks);
 }
 
 int main(void) {
