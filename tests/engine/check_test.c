@@ -224,7 +224,9 @@ static void test_write_buffer(void **state) {
                             "a record does not point at its entry in the write buffer");
         half->entries[0] = entry;
         assert_null(fx_wbuf_check(&wbuf));
-        fx_wbuf_cut(&wbuf);
+        if (flight == 0) {
+            fx_wbuf_cut(&wbuf);
+        }
     }
     fx_wbuf_deinit(&wbuf);
     fx_block_release(block);
