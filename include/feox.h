@@ -138,13 +138,13 @@ typedef struct feox_options {
     uint32_t sweep_interval_ms; /* how often expired keys are collected; default 1000 */
     uint32_t reserved;
     uint64_t memory_limit;     /* bytes of memory for keys, values, indexes, what waits to be
-                                  written and the tables of the file; default: no limit. Besides, a
-                                  file store takes some buffers (up to 5 MiB, and what reads under
-                                  way need), and the allocator loses some between values: with
-                                  glibc up to a third of the limit was measured. A file store drops
-                                  values that are on disk and reads them back; a write for which
-                                  that makes no room, and one in a memory-only store, is refused
-                                  with FEOX_ERR_MEMORY */
+                                  written and the tables of the file; default: no limit. Counted
+                                  is what the process takes: a value of more than 2,048 bytes is
+                                  whole pages. Besides, a file store takes some buffers (up to 5
+                                  MiB, and what reads and writes under way need). A file store
+                                  drops values that are on disk and reads them back; a write for
+                                  which that makes no room, and one in a memory-only store, is
+                                  refused with FEOX_ERR_MEMORY */
     uint64_t file_size_initial; /* bytes to reserve for a new file; default small. Files grow */
     uint64_t file_size_limit;  /* bytes the file may grow to; default: no limit */
     uint64_t value_size_limit; /* longest value accepted, bytes; default 64 MiB, at most 1 GiB */

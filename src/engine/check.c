@@ -111,6 +111,10 @@ feox_status fx_check_memory(fx_engine *engine, fx_check_sink *sink) {
         if (keys != fx_load_relaxed(&engine->count)) {
             fx_check_problem(sink, "the count of keys is wrong");
         }
+        const char *wrong = fx_block_pool_check(&engine->blocks);
+        if (wrong != NULL) {
+            fx_check_problem(sink, "%s", wrong);
+        }
         if (engine->ordered) {
             check_order_locked(engine, sink);
         }

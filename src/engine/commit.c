@@ -125,7 +125,7 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     }
     uint64_t more =
         in_place ? 0 : fx_slab_growth(&shard->slab, fx_meta_size(meta) + prefix_size(engine));
-    if (change->block != NULL) {
+    if (change->block != NULL) { /* what it replaces goes when its readers do */
         const fx_block *had = old != NULL ? fx_record_block(old) : NULL;
         uint64_t freed = had != NULL ? fx_block_footprint((size_t)had->size) : 0;
         uint64_t taken = fx_block_footprint((size_t)change->value_len);
@@ -134,11 +134,16 @@ static bool exceeds_memory(const fx_shard *shard, const fx_record *old, const fx
     /* The table and the order grow too: stop a little before the limit. */
     uint64_t slack =
         engine->memory_limit / 32 < MEMORY_SLACK_MAX ? engine->memory_limit / 32 : MEMORY_SLACK_MAX;
-    if (more == 0 && change->block != NULL) {
-        /* What is replaced is freed when its readers have gone: if they stall, it adds up. */
-        return fx_engine_over_limit(engine, 0);
+    /* The blocks of writes under way are charged, this one too. They do not count until they are
+     * committed: else two writers who replace values of one size could refuse each other. */
+    uint64_t offered = fx_load_relaxed(&engine->offered);
+    uint64_t memory = fx_engine_memory(engine);
+    memory = memory > offered ? memory - offered : 0;
+    if (more == 0) {
+        /* If the readers of what is replaced stall, it adds up. */
+        return change->block != NULL && memory > engine->memory_limit;
     }
-    return more > 0 && fx_engine_over_limit(engine, more + slack);
+    return memory + more + slack > engine->memory_limit;
 }
 
 /* ---- Hidden writes ---- */
@@ -164,11 +169,7 @@ const fx_hidden *fx_commit_find_hidden_locked(const fx_shard *shard, uint64_t ha
 /* A record that nobody has seen, with its value. */
 static void hidden_discard(fx_shard *shard, fx_record *record) {
     fx_block *block = fx_record_block(record);
-    if (block != NULL) {
-        fx_slab_pool_charge(&shard->engine->pool,
-                            -(int64_t)fx_block_footprint((size_t)block->size));
-        fx_block_release(block);
-    }
+    fx_block_release(block);
     record_release(shard, record);
 }
 
@@ -339,9 +340,6 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
         if (engine->persistent) {
             fx_record_set_location(record, 0);
         }
-    }
-    if (fields.block != NULL) {
-        fx_slab_pool_charge(&engine->pool, (int64_t)fx_block_footprint((size_t)change->value_len));
     }
     committed_out->group = 0;
     if (engine->persistent) {
@@ -523,6 +521,29 @@ feox_status fx_commit_relieve(fx_shard *shard, size_t key_len, uint64_t value_le
 
 /* ---- Eviction and reading back ---- */
 
+/* The same version of a clean record in a slot of another size. False: not possible now. */
+static bool rewrite(fx_shard *shard, fx_record *record, uint64_t location,
+                    const fx_record_fields *fields) {
+    const fx_engine *engine = shard->engine;
+    const uint8_t *key = fx_record_key(record);
+    uint32_t key_len = fx_record_key_len(record);
+    if ((engine->ordered && shard->pending_count + shard->hidden_count >= FX_PENDING_MAX) ||
+        (fields->expiry_ns != 0 && !fx_deadline_reserve(shard))) {
+        return false;
+    }
+    fx_record *fresh = record_acquire(shard, fx_record_meta_of(key_len, fields));
+    if (fresh == NULL) {
+        return false;
+    }
+    fx_record_fill(fresh, key, key_len, fields);
+    fx_record_set_location(fresh, location);
+    record_install(shard, fx_engine_hash(engine, key, key_len), record, fresh, fields->version);
+    if (fields->expiry_ns != 0) {
+        fx_deadline_push(shard, fresh, fields->version, fields->expiry_ns);
+    }
+    return true;
+}
+
 bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
     uint64_t location = fx_record_location(record);
     if (!fx_location_clean(location) || !limbo_reserve(shard)) {
@@ -533,7 +554,6 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
         if (block == NULL) {
             return false;
         }
-        fx_add_relaxed(&shard->engine->evicted_bytes, block->size);
         fx_record_set_block(record, NULL);
         block_retire(shard, block);
         shard->counts.evictions++;
@@ -550,34 +570,39 @@ bool fx_commit_evict_locked(fx_shard *shard, fx_record *record) {
     uint32_t meta = fx_record_meta_of(fx_record_key_len(record), &fields);
     if (fx_slab_slot_size(fx_meta_size(meta) + prefix) >=
             fx_slab_slot_size(fx_meta_size(record->meta) + prefix) ||
-        (shard->engine->ordered && shard->pending_count + shard->hidden_count >= FX_PENDING_MAX) ||
-        (fields.expiry_ns != 0 && !fx_deadline_reserve(shard))) {
+        !rewrite(shard, record, location, &fields)) {
         return false;
-    }
-    fx_record *fresh = record_acquire(shard, meta);
-    if (fresh == NULL) {
-        return false;
-    }
-    fx_record_fill(fresh, fx_record_key(record), fx_record_key_len(record), &fields);
-    fx_record_set_location(fresh, location);
-    record_install(shard,
-                   fx_engine_hash(shard->engine, fx_record_key(record), fx_record_key_len(record)),
-                   record, fresh, fields.version);
-    if (fields.expiry_ns != 0) {
-        fx_deadline_push(shard, fresh, fields.version, fields.expiry_ns);
     }
     shard->counts.evictions++;
     return true;
 }
 
 bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *block) {
-    if ((record->meta & FX_RECORD_BLOCK) == 0 || fx_record_block(record) != NULL) {
-        return false;
+    const fx_engine *engine = shard->engine;
+    uint64_t location = fx_record_location(record);
+    if ((record->meta & FX_RECORD_BLOCK) == 0 || fx_record_block(record) != NULL ||
+        !fx_location_clean(location)) {
+        return true;
     }
-    fx_block_acquire(block);
-    fx_record_set_block(record, block);
-    fx_slab_pool_charge(&shard->engine->pool, (int64_t)fx_block_footprint((size_t)block->size));
-    return true;
+    if (block->size > FX_INLINE_VALUE_MAX) {
+        if (fx_engine_over_limit(engine, 0)) { /* it is charged already */
+            return false;
+        }
+        fx_block_acquire(block);
+        fx_record_set_block(record, block);
+        return true;
+    }
+    const fx_record_fields fields = {
+        .version = fx_record_version(record),
+        .timestamp = record->timestamp,
+        .expiry_ns = fx_record_expiry(record),
+        .value = block->data,
+        .value_len = block->size,
+    };
+    uint32_t meta = fx_record_meta_of(fx_record_key_len(record), &fields);
+    size_t growth = fx_slab_growth(&shard->slab, fx_meta_size(meta) + prefix_size(engine));
+    return !fx_engine_over_limit(engine, growth) && limbo_reserve(shard) &&
+           rewrite(shard, record, location, &fields);
 }
 
 /* ---- Recovery ---- */
@@ -595,11 +620,7 @@ static void recovered_remove(fx_shard *shard, uint64_t hash, fx_record *record) 
     fx_record_kill(record);
     fx_table_remove_locked(&shard->table, hash, record);
     fx_sub_relaxed(&shard->engine->count, (uint64_t)1);
-    if (block != NULL) {
-        fx_slab_pool_charge(&shard->engine->pool,
-                            -(int64_t)fx_block_footprint((size_t)block->size));
-        fx_block_release(block);
-    }
+    fx_block_release(block);
     record_release(shard, record);
 }
 
@@ -616,7 +637,7 @@ static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_ent
     fx_block *made = NULL;
     if (entry->kind == FX_ENTRY_PUT && entry->value_len > FX_INLINE_VALUE_MAX &&
         fx_commit_recovers_value(engine, entry->value_len)) {
-        made = fx_block_create(entry->value, entry->value_len);
+        made = fx_block_create(&engine->blocks, entry->value, entry->value_len);
         if (made == NULL) {
             return FEOX_ERR_MEMORY;
         }
@@ -647,9 +668,6 @@ static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_ent
     fx_table_insert_locked(&shard->table, hash, record);
     fx_record_publish(record, entry->version);
     fx_add_relaxed(&engine->count, (uint64_t)1);
-    if (made != NULL) {
-        fx_slab_pool_charge(&engine->pool, (int64_t)fx_block_footprint((size_t)made->size));
-    }
     if (entry->expiry_ns != 0) {
         fx_deadline_push(shard, record, entry->version, entry->expiry_ns);
     }

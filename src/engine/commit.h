@@ -72,9 +72,11 @@ bool fx_commit_cancel_locked(fx_shard *shard, uint64_t version);
  */
 feox_status fx_commit_relieve(fx_shard *shard, size_t key_len, uint64_t value_len, bool deletes);
 
-/* Replaces the value in memory of a clean record by its place on disk (eviction), or a missing one
- * by `block` (read back). Same version. False: not possible now. */
+/* Replaces the value in memory of a clean record by its place on disk. Same version. False: not
+ * possible now. */
 bool fx_commit_evict_locked(fx_shard *shard, fx_record *record);
+/* The other way, with what was read: a long value stays in `block`, a short one is copied into the
+ * record, where memory costs what it is charged. False: no room; dropping others may make some. */
 bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *block);
 
 /* ---- For recovery, before anyone else is in ---- */

@@ -16,6 +16,15 @@ static uint64_t wbuf_size_max(const fx_engine *engine) {
     return share > FX_WBUF_SIZE_MIN ? share : FX_WBUF_SIZE_MIN;
 }
 
+/* Pages of released blocks that a class keeps: enough for values that are replaced all the time. */
+#define BLOCK_STOCK ((size_t)128 << 10)
+#define BLOCK_STOCK_MEMORY_SHARE 256u
+
+static size_t block_stock(const fx_engine *engine) {
+    uint64_t share = engine->memory_limit / BLOCK_STOCK_MEMORY_SHARE;
+    return engine->memory_limit == 0 || share > BLOCK_STOCK ? BLOCK_STOCK : (size_t)share;
+}
+
 static bool shard_init(fx_engine *engine, uint32_t index, uint64_t expected_keys) {
     fx_shard *shard = &engine->shards[index];
     shard->engine = engine;
@@ -69,6 +78,7 @@ feox_status fx_engine_init(fx_engine *engine, const fx_engine_options *options) 
     engine->moved = options->moved;
     engine->moved_context = options->moved_context;
     fx_slab_pool_init(&engine->pool);
+    fx_block_pool_init(&engine->blocks, &engine->pool, block_stock(engine));
     fx_epoch_init(&engine->epoch);
     if (!locks_init(engine)) {
         engine->shard_count = 0;
@@ -131,6 +141,7 @@ void fx_engine_deinit(fx_engine *engine) {
     }
     fx_mem_unmap(engine->merge_ops, fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096));
     fx_mem_unmap(engine->merge_unlinked, fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096));
+    fx_block_pool_deinit(&engine->blocks);
     fx_slab_pool_deinit(&engine->pool);
     fx_mutex_deinit(&engine->room_lock);
     fx_mutex_deinit(&engine->merge_lock);

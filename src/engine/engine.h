@@ -92,14 +92,14 @@ struct fx_engine {
     fx_skiplist *order;  /* NULL: not ordered */
     /* Shared. */
     fx_slab_pool pool;
+    fx_block_pool blocks;
     fx_epoch epoch;
     fx_mutex merge_lock; /* guards the order as its writer and the two buffers */
     fx_skiplist_op *merge_ops;
     fx_record **merge_unlinked;
     fx_mutex room_lock;     /* one writer at a time makes room under the memory limit */
     uint64_t count;         /* atomic, relaxed: keys */
-    uint64_t evicted_bytes; /* atomic, relaxed: of values in blocks, since the last trim */
-    uint64_t trimmed_ns;    /* the worker's */
+    uint64_t offered;       /* atomic, relaxed: bytes of the blocks that writes under way hold */
     uint64_t evict_shard;   /* atomic, relaxed: where the CLOCK goes on */
     uint64_t corrupt_reads; /* atomic, relaxed */
 };

@@ -3,7 +3,6 @@
  */
 #include "engine/evict.h"
 
-#include "base/mem.h"
 #include "engine/commit.h"
 #include "engine/order.h"
 
@@ -34,6 +33,7 @@ static void settle(fx_shard *shard) {
     fx_limbo_reclaim(&shard->limbo, &shard->slab, true, safe, SIZE_MAX);
     fx_slab_trim(&shard->slab);
     fx_spinlock_unlock(&shard->lock);
+    fx_block_pool_trim(&shard->engine->blocks, false);
 }
 
 /* Steps that take the hand around a shard twice: once for the CLOCK bits, once to drop. */
@@ -62,15 +62,4 @@ uint32_t fx_evict_any(fx_engine *engine, uint32_t count) {
                                   count - dropped < 16 ? count - dropped : 16);
     }
     return dropped;
-}
-
-#define TRIM_INTERVAL_NS 1000000000u
-
-void fx_evict_trim(fx_engine *engine, uint64_t now_ns) {
-    if (fx_load_relaxed(&engine->evicted_bytes) > engine->memory_limit / 4 &&
-        now_ns - engine->trimmed_ns >= TRIM_INTERVAL_NS) {
-        engine->trimmed_ns = now_ns;
-        fx_store_relaxed(&engine->evicted_bytes, (uint64_t)0);
-        fx_mem_trim();
-    }
 }

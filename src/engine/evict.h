@@ -12,9 +12,5 @@
 uint32_t fx_evict_shard(fx_shard *shard, uint32_t count);
 /* The same over all shards, in turn. */
 uint32_t fx_evict_any(fx_engine *engine, uint32_t count);
-/* Background: what was dropped was freed, and may still be the process's: an allocator keeps it in
- * the arena of the thread that it came from, and other threads take more for themselves. Once it
- * adds up, asks for it to be given back; once a second at most. */
-void fx_evict_trim(fx_engine *engine, uint64_t now_ns);
 
 #endif

@@ -50,25 +50,33 @@ static fx_block *acquire_block(fx_engine *engine, uint64_t hash, const void *key
     return block;
 }
 
-/* Keeps what was read from disk, if there is room for it and the record is still the same. */
+/* False: no room. */
+static bool restore_once(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                         uint64_t version, fx_block *block) {
+    fx_shard *shard = fx_engine_shard(engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
+    bool ok = record == NULL || fx_record_version(record) != version ||
+              fx_commit_restore_locked(shard, record, block);
+    fx_spinlock_unlock(&shard->lock);
+    return ok;
+}
+
+/* Keeps what was read from disk, if there is room for it and the record is still the same. If not,
+ * it has been read all the same. */
 static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                     uint64_t version, fx_block *block) {
     if (engine->memory_limit == FX_MEMORY_LIMIT_LEAN) {
         return;
     }
-    if (fx_engine_over_limit(engine, block->size)) {
-        (void)fx_evict_any(engine, EVICT_FOR_READ);
-        if (fx_engine_over_limit(engine, block->size)) {
-            return; /* it has been read all the same */
+    if (!restore_once(engine, hash, key, key_len, version, block)) {
+        if (block->size > FX_INLINE_VALUE_MAX) {
+            (void)fx_evict_any(engine, EVICT_FOR_READ);
+        } else { /* a slot of its size is most likely in its shard */
+            (void)fx_evict_shard(fx_engine_shard(engine, hash), EVICT_FOR_READ);
         }
+        (void)restore_once(engine, hash, key, key_len, version, block);
     }
-    fx_shard *shard = fx_engine_shard(engine, hash);
-    fx_spinlock_lock(&shard->lock);
-    fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
-    if (record != NULL && fx_record_version(record) == version) {
-        (void)fx_commit_restore_locked(shard, record, block);
-    }
-    fx_spinlock_unlock(&shard->lock);
 }
 
 /* A value that is on disk only. FEOX_MISMATCH: look again. */

@@ -554,7 +554,7 @@ static feox_status read_value(fx_flusher *flusher, uint64_t position, const void
     if (status == FEOX_OK && entry.kind == FX_ENTRY_LARGE) {
         status = fx_volume_read_large(flusher, &entry, block_out);
     } else if (status == FEOX_OK) {
-        *block_out = fx_block_create(entry.value, entry.value_len);
+        *block_out = fx_block_create(&flusher->engine->blocks, entry.value, entry.value_len);
         status = *block_out != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
     }
     fx_mem_free(buffer);

@@ -9,9 +9,7 @@
 
 static void item_free(fx_limbo_item item, fx_slab *slab, bool persistent) {
     if ((item.what & 1) != 0) {
-        fx_block *block = (fx_block *)(item.what & ~(uintptr_t)1);
-        fx_slab_pool_charge(slab->pool, -(int64_t)fx_block_footprint((size_t)block->size));
-        fx_block_release(block);
+        fx_block_release((fx_block *)(item.what & ~(uintptr_t)1));
     } else {
         fx_slab_release(slab, (uint8_t *)item.what - (persistent ? 8 : 0));
     }

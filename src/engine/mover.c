@@ -43,7 +43,7 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
     uint64_t lead = segment->position - start;
     size_t size = (size_t)fx_round_up(lead + segment->byte_length, FX_BLOCK_SIZE);
     if (mover->buffer == NULL) {
-        mover->buffer = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+        mover->buffer = fx_mem_map(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
         if (mover->buffer == NULL) {
             return FEOX_ERR_MEMORY;
         }
@@ -133,13 +133,14 @@ static feox_status open_image(fx_flusher *flusher, fx_mover *mover, uint32_t siz
     uint64_t group = fx_load_relaxed(&flusher->durable_group);
     fx_mover_image image = {.segment = fx_segment_create(extent.block * FX_BLOCK_SIZE, room,
                                                          (uint32_t)extent.count, group, 0, 0),
-                            .bytes = fx_mem_alloc(room),
+                            .bytes = fx_mem_map(room, FX_BLOCK_SIZE),
+                            .size = room,
                             .room = room,
                             .first_move = mover->move_count};
     if (image.segment == NULL || image.bytes == NULL) {
         fx_space_undo(&flusher->space, extent);
         fx_segment_destroy(image.segment);
-        fx_mem_free(image.bytes);
+        fx_mem_unmap(image.bytes, room);
         return FEOX_ERR_MEMORY;
     }
     /* The bitmap is for the whole room; the length is what is in use. */
@@ -413,12 +414,12 @@ void fx_mover_undo(fx_flusher *flusher, fx_mover *mover) {
 
 void fx_mover_deinit(fx_mover *mover) {
     for (size_t i = 0; i < mover->image_count; i++) {
-        fx_mem_free(mover->images[i].bytes);
+        fx_mem_unmap(mover->images[i].bytes, mover->images[i].size);
         fx_segment_destroy(mover->images[i].segment);
     }
     fx_mem_free(mover->images);
     fx_mem_free(mover->moves);
     fx_mem_free(mover->larges);
-    fx_mem_free(mover->buffer);
+    fx_mem_unmap(mover->buffer, FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE);
     memset(mover, 0, sizeof *mover);
 }

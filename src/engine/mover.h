@@ -20,7 +20,8 @@ typedef struct fx_move {
 typedef struct fx_mover_image {
     fx_disk_segment *segment;
     uint8_t *bytes;
-    uint32_t room; /* size of `bytes`; 0: closed */
+    uint32_t size; /* of `bytes`, a mapping */
+    uint32_t room; /* the same; 0: closed */
     size_t first_move;
 } fx_mover_image;
 

@@ -12,7 +12,8 @@
 
 static bool slot_fill(fx_staging_slot *slot) {
     if (slot->buffer == NULL) {
-        slot->buffer = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX, FX_BLOCK_SIZE);
+        /* Not of the allocator: what comes and goes in this size leaves holes there. */
+        slot->buffer = fx_mem_map(FX_SEGMENT_SIZE_MAX, FX_BLOCK_SIZE);
     }
     return slot->buffer != NULL;
 }
@@ -26,7 +27,7 @@ feox_status fx_staging_init(fx_staging *staging, fx_dev_queue *queue) {
 void fx_staging_deinit(fx_staging *staging) {
     FX_ASSERT(staging->under_way == 0);
     for (unsigned i = 0; i < FX_STAGING_SLOTS; i++) {
-        fx_mem_free(staging->slots[i].buffer);
+        fx_mem_unmap(staging->slots[i].buffer, FX_SEGMENT_SIZE_MAX);
         staging->slots[i].buffer = NULL;
     }
 }
@@ -116,7 +117,7 @@ int fx_staging_sync(fx_staging *staging) {
 void fx_staging_trim(fx_staging *staging) {
     for (unsigned i = 1; i < FX_STAGING_SLOTS; i++) {
         if (!staging->slots[i].under_way) {
-            fx_mem_free(staging->slots[i].buffer);
+            fx_mem_unmap(staging->slots[i].buffer, FX_SEGMENT_SIZE_MAX);
             staging->slots[i].buffer = NULL;
         }
     }

@@ -84,5 +84,6 @@ uint64_t fx_sweeper_tidy(fx_engine *engine, uint64_t *waiting_out) {
         fx_table_trim_locked(&shard->table);
         fx_spinlock_unlock(&shard->lock);
     }
+    fx_block_pool_trim(&engine->blocks, true);
     return freed;
 }

@@ -116,31 +116,27 @@ feox_status fx_volume_read_large(fx_flusher *flusher, const fx_entry *entry, fx_
     uint64_t end = fx_dev_size(flusher->dev);
     size_t left = entry->value_len;
     *block_out = NULL;
-    if (offset % FX_BLOCK_SIZE != 0 || offset > end || left > end - offset) {
+    if (offset % FX_BLOCK_SIZE != 0 || offset > end || left > end - offset ||
+        left <= FX_INLINE_VALUE_MAX) { /* nobody writes such; it would have no pages */
         return FEOX_ERR_CORRUPT;
     }
-    size_t piece_max =
-        left < FX_SEGMENT_SIZE_MAX ? (size_t)fx_round_up(left, FX_BLOCK_SIZE) : FX_SEGMENT_SIZE_MAX;
-    uint8_t *buffer = fx_mem_alloc_aligned(piece_max + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
-    fx_block *block = fx_block_create(NULL, left);
-    feox_status status = buffer == NULL || block == NULL ? FEOX_ERR_MEMORY : FEOX_OK;
-    uint8_t *to = block != NULL ? block->data : NULL;
+    fx_block *block = fx_block_create(&flusher->engine->blocks, NULL, left);
+    feox_status status = block == NULL ? FEOX_ERR_MEMORY : FEOX_OK;
+    uint8_t *to = block != NULL ? block->data : NULL; /* whole pages: read as it lies there */
     while (status == FEOX_OK && left > 0) {
-        size_t piece = left < piece_max ? left : piece_max;
+        size_t piece = left < FX_SEGMENT_SIZE_MAX ? left : FX_SEGMENT_SIZE_MAX;
         size_t whole = (size_t)fx_round_up(piece, FX_BLOCK_SIZE);
-        int error = fx_volume_read(flusher, offset, buffer, whole);
+        int error = fx_volume_read(flusher, offset, to, whole);
         if (error != 0) {
             status = error == -ERANGE ? FEOX_ERR_CORRUPT
                                       : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
                                                      (unsigned long long)offset);
             break;
         }
-        memcpy(to, buffer, piece);
         to += piece;
         offset += whole;
         left -= piece;
     }
-    fx_mem_free(buffer);
     if (status == FEOX_OK &&
         fx_format_large_checksum(&flusher->id, entry->large_offset, block->data,
                                  entry->value_len) != entry->large_checksum) {

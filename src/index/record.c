@@ -19,36 +19,8 @@
 #include <sched.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "base/racing.h"
 #include "index/record_read.h"
-
-fx_block *fx_block_create(const void *data, size_t size) {
-    fx_block *block = fx_mem_alloc(sizeof(fx_block) + size);
-    if (block != NULL) {
-        block->references = 1;
-        block->size = size;
-        if (data != NULL) {
-            fx_copy(block->data, data, size);
-        }
-    }
-    return block;
-}
-
-void fx_block_acquire(fx_block *block) {
-    fx_add_relaxed(&block->references, (uint64_t)1);
-}
-
-void fx_block_drop(fx_block *block) {
-    /* acq_rel: whoever frees has seen every other owner's last use. */
-    if (fx_sub_acq_rel(&block->references, (uint64_t)1) == 1) {
-        fx_mem_free(block);
-    }
-}
-
-size_t fx_block_footprint(size_t value_len) {
-    return fx_mem_usable(sizeof(fx_block) + value_len);
-}
 
 uint32_t fx_record_meta_of(size_t key_len, const fx_record_fields *fields) {
     FX_ASSERT(key_len <= FEOX_KEY_SIZE_MAX);

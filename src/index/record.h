@@ -29,6 +29,7 @@
 #include "base/atomic.h"
 #include "base/bytes.h"
 #include "base/config.h"
+#include "index/block.h"
 
 typedef struct fx_record {
     uint64_t state;
@@ -43,25 +44,6 @@ _Static_assert(FEOX_KEY_SIZE_MAX <= 0xffff, "a key length has 16 bits");
 #define FX_RECORD_DEAD 2u
 #define FX_RECORD_TTL 0x10000000u
 #define FX_RECORD_BLOCK 0x20000000u /* the value is a block, or (pointer NULL) on disk only */
-
-/* A value outside its record: immutable, counted. Views hold a reference. */
-typedef struct fx_block {
-    uint64_t references;
-    uint64_t size;
-    uint8_t data[];
-} fx_block;
-
-/* NULL if there is no memory. One reference; `data` may be NULL to leave the bytes unset. */
-fx_block *fx_block_create(const void *data, size_t size);
-void fx_block_acquire(fx_block *block);
-/* Frees with the last reference. NULL is legal. */
-void fx_block_drop(fx_block *block);
-static inline void fx_block_release(fx_block *block) {
-    if (block != NULL) {
-        fx_block_drop(block);
-    }
-}
-size_t fx_block_footprint(size_t value_len);
 
 static inline bool fx_state_alive(uint64_t state) {
     return state > 3 && (state & (FX_RECORD_WRITING | FX_RECORD_DEAD)) == 0;

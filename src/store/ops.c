@@ -195,7 +195,7 @@ feox_status feox_get_view(feox_store *store, const void *key, size_t key_len, fe
     }
     fx_block *block = fetched.block;
     if (block == NULL) {
-        block = fx_block_create(buffer, (size_t)fetched.value_len);
+        block = fx_block_create(&store->engine.blocks, buffer, (size_t)fetched.value_len);
         if (block == NULL) {
             return fx_report(FEOX_ERR_MEMORY);
         }

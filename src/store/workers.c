@@ -6,7 +6,6 @@
 
 #include <signal.h>
 
-#include "engine/evict.h"
 #include "engine/flusher.h"
 #include "engine/order.h"
 #include "engine/sweeper.h"
@@ -23,7 +22,6 @@ static void step(fx_workers *workers, uint64_t *swept_ns) {
     }
     uint64_t waiting;
     (void)fx_sweeper_tidy(engine, &waiting);
-    fx_evict_trim(engine, now);
     if (engine->flusher != NULL && !engine->read_only) {
         fx_flusher_step(engine->flusher, now, workers->flush_interval_ms);
     }

@@ -179,17 +179,40 @@ static feox_status attempt_locked(fx_writing *w, fx_shard *shard) {
     return status;
 }
 
+/* Under a memory limit, others look at what is charged and not committed yet. */
+static void offer(fx_writing *w, const fx_block *block) {
+    fx_engine *engine = &w->store->engine;
+    uint64_t bytes = engine->memory_limit != 0 ? fx_block_footprint((size_t)block->size) : 0;
+    if (bytes > 0) {
+        w->offered += bytes;
+        fx_add_relaxed(&engine->offered, bytes);
+    }
+}
+
+/* Nor does what is let go. */
+static void withdraw(fx_writing *w) {
+    if (w->loaded != NULL && w->offered > 0) {
+        uint64_t bytes = fx_block_footprint((size_t)w->loaded->size);
+        w->offered -= bytes;
+        fx_sub_relaxed(&w->store->engine.offered, bytes);
+    }
+    fx_block_release(w->loaded);
+    w->loaded = NULL;
+}
+
 /* Reads the value that `decide` asked for. */
 static feox_status load_value(fx_writing *w) {
     fx_engine *engine = &w->store->engine;
-    fx_block_release(w->loaded);
-    w->loaded = NULL;
+    withdraw(w);
     fx_fetched fetched;
     feox_status status =
         fx_fetch(engine, w->change.hash, w->change.key, w->change.key_len, NULL, 0, &fetched);
     if (status == FEOX_OK) {
         w->loaded = fetched.block;
         w->loaded_version = fetched.version;
+        if (w->loaded != NULL) {
+            offer(w, w->loaded);
+        }
     }
     return status == FEOX_NOT_FOUND ? FEOX_OK : status; /* gone: decide will see */
 }
@@ -340,11 +363,12 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     fx_shard *shard = fx_engine_shard(engine, w->change.hash);
     fx_table_prefetch(&shard->table, w->change.hash);
     if (w->change.value_len > FX_INLINE_VALUE_MAX) {
-        w->block = fx_block_create(w->change.value, (size_t)w->change.value_len);
+        w->block = fx_block_create(&engine->blocks, w->change.value, (size_t)w->change.value_len);
         if (w->block == NULL) {
             return FEOX_ERR_MEMORY;
         }
         w->change.block = w->block;
+        offer(w, w->block);
     }
     feox_status status;
     room r = {0};
@@ -371,6 +395,9 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     }
     if (r.mine) {
         fx_mutex_unlock(&engine->room_lock);
+    }
+    if (w->offered > 0) {
+        fx_sub_relaxed(&engine->offered, w->offered);
     }
     fx_block_release(w->block);
     fx_block_release(w->loaded);

@@ -39,6 +39,7 @@ struct fx_writing {
     fx_block *loaded;
     uint64_t loaded_version;
     fx_block *block;  /* the new value, if it is not inline: what `change` offers to the commit */
+    uint64_t offered; /* what `block` and `loaded` were charged with */
     uint8_t *scratch; /* FX_INLINE_VALUE_MAX bytes, for fx_write_same_value alone */
 };
 

@@ -152,6 +152,41 @@ static void a_file_store_reads_back_what_it_dropped(void **state) {
     } while (kit_again(k));
 }
 
+/* What was dropped and is read again and again is in memory again, in the room of what is not. */
+static void what_is_read_often_stays(void **state) {
+    kit *k = *state;
+    limit(k, 8 * MIB);
+    assert_int_equal(fill_up(k, 20000), 20000);
+    for (int i = 0; i < 5; i++) {
+        expect_filled(k, 1000);
+    }
+    uint64_t before = stats_of(k).disk_reads;
+    for (int i = 0; i < 5; i++) {
+        expect_filled(k, 1000);
+    }
+    uint64_t reads = stats_of(k).disk_reads - before;
+    printf("%llu of 5000 reads were from disk\n", (unsigned long long)reads);
+    assert_true(reads < 1000);
+    assert_true(stats_of(k).memory_used <= 8 * MIB + 8 * MIB / 20);
+}
+
+/* Reads alone keep no more than there is room for. */
+static void reads_stay_below_the_limit(void **state) {
+    kit *k = *state;
+    static unsigned char value[10000];
+    limit(k, 8 * MIB);
+    for (uint32_t i = 0; i < 2000; i++) {
+        kit_fill(value, sizeof value, i);
+        assert_ok(feox_insert(k->store, &i, sizeof i, value, sizeof value));
+    }
+    for (uint32_t i = 0; i < 2000; i++) {
+        size_t size = 0;
+        assert_ok(feox_get_into(k->store, &i, sizeof i, value, sizeof value, &size));
+        assert_true(size == sizeof value && kit_filled(value, sizeof value, i));
+    }
+    assert_true(stats_of(k).memory_used <= 8 * MIB + 8 * MIB / 20);
+}
+
 /* recovery_above_limit_is_preserved: a store written without a limit opens with a small one. */
 static void reopen_with_a_small_limit(void **state) {
     kit *k = *state;
@@ -258,6 +293,8 @@ int main(void) {
         KIT_TEST(shrink_releases),
         KIT_TEST(memory_returns_after_deleting_everything),
         KIT_FILE(a_file_store_reads_back_what_it_dropped),
+        KIT_FILE(what_is_read_often_stays),
+        KIT_FILE(reads_stay_below_the_limit),
         KIT_FILE(reopen_with_a_small_limit),
         KIT_FILE(every_call_on_a_dropped_value),
         KIT_MEMORY(concurrent_writers_stay_below_the_limit),

@@ -130,7 +130,9 @@ static feox_status commit(world *w, uint32_t k, uint32_t size, uint64_t stamp,
     if (size != UINT32_MAX) {
         value_bytes(value, size, stamp);
         change.value_len = size;
-        change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value, size) : NULL;
+        change.block = size > FX_INLINE_VALUE_MAX
+                           ? fx_block_create(&w->stage.engine.blocks, value, size)
+                           : NULL;
     }
     feox_status status;
     do {

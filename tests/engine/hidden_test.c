@@ -104,7 +104,7 @@ static fx_change change_of(world *w, const uint32_t *key, uint32_t number) {
     memset(value, (int)(number & 0xff), change.value_len);
     memcpy(value, &number, sizeof number);
     change.block = change.value_len > FX_INLINE_VALUE_MAX
-                       ? fx_block_create(value, (size_t)change.value_len)
+                       ? fx_block_create(&w->stage.engine.blocks, value, (size_t)change.value_len)
                        : NULL;
     return change;
 }

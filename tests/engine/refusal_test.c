@@ -154,7 +154,9 @@ static feox_status attempt(world *w, uint32_t k, state s, bool hidden, fx_commit
     if (s.size != ABSENT) {
         fill(value, s);
         change.value_len = s.size;
-        change.block = s.size > FX_INLINE_VALUE_MAX ? fx_block_create(value, s.size) : NULL;
+        change.block = s.size > FX_INLINE_VALUE_MAX
+                           ? fx_block_create(&w->engine.blocks, value, s.size)
+                           : NULL;
     }
     fx_spinlock_lock(&shard->lock);
     fx_record *old = fx_commit_any_locked(shard, hash, &k, sizeof k);

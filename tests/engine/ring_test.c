@@ -66,7 +66,7 @@ static void put(world *w, uint32_t key, uint32_t number) {
     memcpy(value, &number, sizeof number);
     assert_int_equal(fx_commit_relieve(shard, sizeof key, change.value_len, false), FEOX_OK);
     change.block = change.value_len > FX_INLINE_VALUE_MAX
-                       ? fx_block_create(value, (size_t)change.value_len)
+                       ? fx_block_create(&w->engine.blocks, value, (size_t)change.value_len)
                        : NULL;
     fx_record *old = fx_commit_any_locked(shard, change.hash, change.key, change.key_len);
     assert_int_equal(fx_commit_put_locked(shard, old, &change, ++w->now, &committed), FEOX_OK);

@@ -39,6 +39,8 @@ typedef struct model {
 } model;
 
 static fx_slab_pool pool; /* only what it is charged counts */
+static fx_slab_pool block_memory;
+static fx_block_pool blocks = {.charged = &block_memory};
 
 static uint64_t seed(void) {
     const char *text = getenv("FEOX_SEED");
@@ -64,7 +66,7 @@ static void do_put(model *m, fx_rng *rng, unsigned k) {
     fx_block *block = NULL;
     if (fx_rng_below(rng, 20) == 0) {
         value_len = FX_LARGE_VALUE_MIN;
-        block = fx_block_create(NULL, value_len);
+        block = fx_block_create(&blocks, NULL, value_len);
     }
     fx_entry entry = entry_of(key, k, ++m->next_version, value_len);
     fx_record *old = m->record[k];
@@ -220,6 +222,8 @@ static void test_model(void **state) {
         free(m->dead_next);
         free(m);
     }
+    fx_block_pool_trim(&blocks, true);
+    assert_int_equal(fx_slab_pool_used(&block_memory), 0); /* no reference was forgotten */
 }
 
 static void test_bounds(void **state) {

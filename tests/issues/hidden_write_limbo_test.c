@@ -35,7 +35,7 @@ static void put(fx_engine *engine, uint64_t key, bool hidden) {
                         .hash = hash,
                         .value = value,
                         .value_len = sizeof value,
-                        .block = fx_block_create(value, sizeof value),
+                        .block = fx_block_create(&engine->blocks, value, sizeof value),
                         .hidden = hidden};
     fx_committed committed;
     assert_non_null(change.block);

@@ -110,7 +110,9 @@ static feox_status life_set(life *l, uint32_t key, uint32_t size) {
         value_bytes(key, next, value_buffer);
         change.value = value_buffer;
         change.value_len = size;
-        change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value_buffer, size) : NULL;
+        change.block = size > FX_INLINE_VALUE_MAX
+                           ? fx_block_create(&l->stage.engine.blocks, value_buffer, size)
+                           : NULL;
     }
     do {
         status =

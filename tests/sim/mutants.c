@@ -33,7 +33,7 @@ const mutant mutants[] = {
     {"index/record_read.h", "fx_record_read_value", "load",
      "(const uint64_t *)(const void *)value + 1", 0, WEAKER(RELAXED), "record block"},
     {"index/record.c", "fx_record_set_block", "store", "", 0, WEAKER(RELAXED), "record block"},
-    {"index/record.c", "fx_block_drop", "sub", "", 0, WEAKER(RELAXED), "block references"},
+    {"index/block.c", "fx_block_drop", "sub", "", 0, WEAKER(RELAXED), "block references"},
     /* The epoch. */
     {"index/epoch.c", "fx_epoch_pin", "cas", "", 0, WEAKER(ACQ_REL), "epoch"},
     {"index/epoch.c", "fx_epoch_pin", "load", "&epoch->now", 2, WEAKER(ACQUIRE), "epoch"},

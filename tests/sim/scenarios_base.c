@@ -157,7 +157,7 @@ static void block_reader(void *state) {
 
 static void *reference_setup(void) {
     record_state *s = explore_alloc(sizeof *s);
-    s->blocks[0] = fx_block_create("12345678", 8);
+    s->blocks[0] = fx_block_create(NULL, "12345678", 8);
     s->blocks[0]->references = 3;
     return s;
 }

@@ -84,7 +84,8 @@ static feox_status put_one(forge_store *s, uint32_t key, uint32_t size) {
         .key = (const uint8_t *)name, .key_len = FORGE_KEY_LEN, .value = value, .value_len = size};
     key_bytes(key, name);
     value_bytes(key, value, size);
-    change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value, size) : NULL;
+    change.block =
+        size > FX_INLINE_VALUE_MAX ? fx_block_create(&s->engine.blocks, value, size) : NULL;
     change.hash = fx_engine_hash(&s->engine, name, FORGE_KEY_LEN);
     fx_shard *shard = fx_engine_shard(&s->engine, change.hash);
     feox_status status;

@@ -115,7 +115,9 @@ static void change_key(store *s, hostile *h, uint32_t key, uint32_t size) {
         memcpy(h->values[h->stamps], value_buffer, size);
         change.value = value_buffer;
         change.value_len = size;
-        change.block = size > FX_INLINE_VALUE_MAX ? fx_block_create(value_buffer, size) : NULL;
+        change.block = size > FX_INLINE_VALUE_MAX
+                           ? fx_block_create(&s->engine.blocks, value_buffer, size)
+                           : NULL;
     }
     feox_status status = FEOX_OK;
     do {

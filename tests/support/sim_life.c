@@ -124,7 +124,9 @@ fx_committed sim_write(stage *w, uint32_t key, sim_value v, sim_manner how, uint
         memcpy(buffer, &v.stamp, sizeof v.stamp);
         change.value = buffer;
         change.value_len = v.size;
-        change.block = v.size > FX_INLINE_VALUE_MAX ? fx_block_create(buffer, v.size) : NULL;
+        change.block = v.size > FX_INLINE_VALUE_MAX
+                           ? fx_block_create(&w->engine.blocks, buffer, v.size)
+                           : NULL;
     }
     feox_status status = stage_write(w, &change, &committed);
     if (status == FEOX_NOT_FOUND) {
