@@ -33,7 +33,8 @@ feox_small(index/table.c "BUCKETS_FIRST 8u" "BUCKETS_FIRST 1u" "OVERFLOW_SHARE 8
   "OVERFLOW_SHARE 1u"
   "sizeof(fx_bucket) == FX_CACHE_LINE" "1" "sizeof(fx_segment) == 9 * PAGE" "1"
   "offsetof(fx_segment, buckets) == PAGE" "1")
-feox_small(index/slab.c "ARENA_SIZE ((size_t)2 << 20)" "ARENA_SIZE ((size_t)64 << 10)")
+feox_small(index/slab.c "ARENA_SIZE ((size_t)2 << 20)" "ARENA_SIZE ((size_t)64 << 10)"
+  "CHUNKS_MAPPED 16u" "CHUNKS_MAPPED 1u")
 feox_small(index/skiplist_node.h "FX_SKIP_FANOUT 48u" "FX_SKIP_FANOUT 8u" "uint32_t heads"
   "_Alignas(8) uint32_t heads")
 feox_small(index/skiplist.c "FILL_BUILD 43u" "FILL_BUILD 7u")
