@@ -24,6 +24,7 @@ typedef struct slot {
 
 typedef struct model {
     fx_wbuf wbuf;
+    uint64_t now;
     slot slots[KEYS][2];     /* a key's record moves between two places */
     fx_record *record[KEYS]; /* NULL: no such key */
     uint64_t version[KEYS];
@@ -74,7 +75,7 @@ static void do_put(model *m, fx_rng *rng, unsigned k) {
     fx_record *record = &m->slots[k][fx_rng_below(rng, 2)].record;
     assert_true(fx_wbuf_reserve(&m->wbuf, entry.key_len, value_len));
     fx_mem_fail_after(1, true);
-    fx_wbuf_put(&m->wbuf, &entry, record, block, location, 7);
+    fx_wbuf_put(&m->wbuf, &entry, record, block, location, ++m->now);
     fx_mem_fail_after(0, false);
     fx_block_release(block);
     m->record[k] = record;
@@ -89,7 +90,7 @@ static void do_delete(model *m, unsigned k) {
     fx_entry entry = entry_of(key, k, ++m->next_version, 0);
     assert_true(fx_wbuf_reserve(&m->wbuf, entry.key_len, 0));
     fx_mem_fail_after(1, true);
-    fx_wbuf_delete(&m->wbuf, &entry, fx_record_location(m->record[k]), 7);
+    fx_wbuf_delete(&m->wbuf, &entry, fx_record_location(m->record[k]), ++m->now);
     fx_mem_fail_after(0, false);
     m->record[k] = NULL;
     m->version[k] = 0;
