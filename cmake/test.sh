@@ -6,6 +6,7 @@
 #   debug     what runs the library but for the longest campaigns, with the slow assertions
 #   asan      all that runs the library, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs threads, under ThreadSanitizer
+#   valgrind  a few of release, for what is read before it was written
 #   clang     the library and the command compile without a warning
 #   fuzz      libFuzzer on each harness of tests/fuzz, some seconds or 20 minutes
 #   coverage  with --long: lines, branches and MC/DC of each file (cmake/coverage.sh)
@@ -35,7 +36,7 @@ done
 . cmake/packages.sh
 install_packages gcc g++ clang cmake ninja-build pkg-config liburing-dev libxxhash-dev \
     libcjson-dev libcmocka-dev libjemalloc-dev unicode-data iso-codes python3 spin \
-    e2fsprogs xfsprogs btrfs-progs mount patch || exit 1
+    e2fsprogs xfsprogs btrfs-progs mount patch valgrind || exit 1
 # libFuzzer's half of clang; where it cannot be had, fuzz.sh says that it skips.
 install_packages "libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
 
@@ -96,6 +97,15 @@ environments() {
     printf '%-16s run in %d s\n' "environments" $((SECONDS - begin))
 }
 
+# One program at a time, by its path in build/release.
+memcheck() {
+    local test
+    for test in test_index_record test_disk_format test_engine_flusher test_api_open_close; do
+        valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+            "build/release/$test" || return 1
+    done
+}
+
 # ThreadSanitizer of gcc 12 cannot live with the widest address randomisation of newer kernels. Says
 # how to start a program so that it can; fails if there is no way here.
 tsan_runner() {
@@ -131,7 +141,8 @@ if [ -n "${FEOX_LONG:-}" ]; then
 fi
 runner=
 step clang build_clang
-step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments
+step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments &&
+    step valgrind memcheck
 step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$many)$"
 step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "^($once)$"
 if runner=$(tsan_runner); then
