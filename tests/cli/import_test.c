@@ -300,7 +300,7 @@ static void on_a_terminal(void **state) {
     assert_int_equal(command_shell("tail -n 1 seen | grep -q '3 records imported'"), 0);
     /* A file, long enough for somebody to wait. */
     fresh();
-    assert_int_equal(command_shell("awk 'BEGIN { for (i = 0; i < 100000; i++)"
+    assert_int_equal(command_shell("awk 'BEGIN { for (i = 0; i < 600000; i++)"
                                    " printf \"key%d\\tvalue%d\\n\", i, i }' > big"),
                      0);
     assert_int_equal(
@@ -310,12 +310,12 @@ static void on_a_terminal(void **state) {
     assert_int_equal(
         command_shell("tr '\\r' '\\n' < seen | grep -q '^import \\[[#-]*\\] .*% .*MB/s .* left'"),
         0);
-    assert_int_equal(command_shell("tail -n 1 seen | grep -q '100000 records imported'"), 0);
+    assert_int_equal(command_shell("tail -n 1 seen | grep -q '600000 records imported'"), 0);
     assert_int_equal(
         command_shell("script -qec '\"$FEOX\" s.feox export > all' /dev/null"
                       " < /dev/null > seen"),
         0);
-    assert_int_equal(command_shell("test $(wc -l < all) -eq 100000"), 0);
+    assert_int_equal(command_shell("test $(wc -l < all) -eq 600000"), 0);
 }
 
 int main(void) {
