@@ -75,7 +75,8 @@ add_executable(test_sim_lockfree ${PROJECT_SOURCE_DIR}/tests/sim/lockfree_test.c
   ${PROJECT_SOURCE_DIR}/tests/sim/explore_arena.c ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_base.c
   ${PROJECT_SOURCE_DIR}/tests/sim/litmus.c ${PROJECT_SOURCE_DIR}/tests/sim/mutants.c
   ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_table.c
-  ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_order.c $<TARGET_OBJECTS:feox_model_code>)
+  ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_order.c ${PROJECT_SOURCE_DIR}/tests/support/campaign.c
+  $<TARGET_OBJECTS:feox_model_code>)
 target_link_libraries(test_sim_lockfree PRIVATE feox_model_flags PkgConfig::CMOCKA
   Threads::Threads)
 target_compile_options(test_sim_lockfree PRIVATE ${options})

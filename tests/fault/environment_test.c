@@ -22,11 +22,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/campaign.h"
 #include "support/child.h"
 #include "support/kit.h"
 #include "support/mount.h"
 
 #define MIB ((uint64_t)1 << 20)
+
+static campaign behaviours; /* a failure until it has passed or is skipped */
+
+static void passed(void) {
+    behaviours.cases++;
+    behaviours.failures--;
+}
+
+static void skipped(void) {
+    behaviours.failures--;
+    skip();
+}
 
 #if KIT_TSAN || defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -81,6 +94,7 @@ static void io_uring_refused(void **state) {
     (void)state;
     assert_true(fx_child_run(child_without_io_uring, fx_temp_fresh("eperm"), EPERM));
     assert_true(fx_child_run(child_without_io_uring, fx_temp_fresh("enosys"), ENOSYS));
+    passed();
 }
 
 static void child_without_locked_memory(const char *path, int number) {
@@ -98,6 +112,7 @@ static void child_without_locked_memory(const char *path, int number) {
 static void no_locked_memory(void **state) {
     (void)state;
     assert_true(fx_child_run(child_without_locked_memory, fx_temp_fresh("memlock"), 0));
+    passed();
 }
 
 /* SIGXFSZ would end the process. */
@@ -136,6 +151,7 @@ static void child_with_short_files(const char *path, int number) {
 static void file_size_limited(void **state) {
     (void)state;
     assert_true(fx_child_run(child_with_short_files, fx_temp_fresh("fsize"), 0));
+    passed();
 }
 
 /* With every number of descriptors: a store that works, or an error and no file. */
@@ -171,6 +187,7 @@ static void child_with_few_descriptors(const char *path, int number) {
 static void descriptors_exhausted(void **state) {
     (void)state;
     assert_true(fx_child_run(child_with_few_descriptors, fx_temp_fresh("nofile"), 0));
+    passed();
 }
 
 /* A process whose standard streams are closed prints, and puts others in their place. */
@@ -208,6 +225,7 @@ static void standard_streams_closed(void **state) {
     (void)state;
     assert_true(fx_child_run(child_without_streams, fx_temp_fresh("streams"), FEOX_IO_AUTO));
     assert_true(fx_child_run(child_without_streams, fx_temp_fresh("streams"), FEOX_IO_THREADS));
+    passed();
 }
 
 /* ---- File systems --------------------------------------------------------------------------- */
@@ -217,7 +235,7 @@ static fx_mount *mounted_or_skip(const fx_mount_how *how) {
     fx_mount *m = fx_mount_begin(how, &why);
     if (m == NULL) {
         printf("skipped: %s\n", why);
-        skip();
+        skipped();
     }
     return m;
 }
@@ -235,6 +253,7 @@ static void sectors_of_4096_bytes(void **state) {
         mounted_or_skip(&(fx_mount_how){.type = "ext4", .size = 64 * MIB, .sector_size = 4096});
     assert_true(fx_child_run(use_everyhow, fx_mount_file(m, "store"), 0));
     fx_mount_end(m);
+    passed();
 }
 
 /* ramfs knows no O_DIRECT and no fallocate, and does not say how much room it has. */
@@ -247,6 +266,7 @@ static void direct_io_refused(void **state) {
     fx_file_remove(path);
     assert_true(fx_child_run(use_everyhow, path, 0));
     fx_mount_end(m);
+    passed();
 }
 
 /* A node for the device below a mount. */
@@ -300,6 +320,7 @@ static void read_only_file_system(void **state) {
     free(device);
     free(after);
     fx_mount_end(m);
+    passed();
 }
 
 /* ---- Paths ---------------------------------------------------------------------------------- */
@@ -341,6 +362,7 @@ static void things_that_are_no_files(void **state) {
         refused_both_ways(path, FEOX_ERR_NOT_FEOX);
         (void)close(fd);
     }
+    passed();
 }
 
 /* Files of the kernel say that they are empty, and are not; some of them may be written. */
@@ -359,6 +381,7 @@ static void files_of_the_kernel(void **state) {
     assert_true(fd >= 0 && read(fd, after, sizeof after - 1) > 0);
     (void)close(fd);
     assert_string_equal(name, after);
+    passed();
 }
 
 static void paths_too_long(void **state) {
@@ -377,6 +400,7 @@ static void paths_too_long(void **state) {
     path[5000] = 0;
     refused_both_ways(path, FEOX_ERR_IO);
     free(path);
+    passed();
 }
 
 static void a_link_is_followed_and_stays(void **state) {
@@ -401,6 +425,7 @@ static void a_link_is_followed_and_stays(void **state) {
     assert_ok(feox_open(target, NULL, &store));
     assert_ok(feox_contains(store, "k", 1));
     assert_ok(feox_close(store));
+    passed();
 }
 
 /* The name is gone, the file is not: the store goes on, and the name is free for another. */
@@ -423,6 +448,7 @@ static void removed_while_open(void **state) {
     kit_open(k);
     kit_expect(k, "other", "x");
     assert_int_equal(kit_count(k), 1);
+    passed();
 }
 
 static void renamed_while_open(void **state) {
@@ -440,6 +466,7 @@ static void renamed_while_open(void **state) {
     kit_open(k);
     kit_expect(k, "k", "v");
     kit_expect(k, "l", "w");
+    passed();
 }
 
 /* ---- Others at the same time ---------------------------------------------------------------- */
@@ -506,7 +533,9 @@ static void start_processes(race *r) {
 }
 
 /* The losers wait a quarter of a second for a process that may just be ending. */
-static void race_rounds(void (*start)(race *)) {
+static void race_rounds(void (*start)(race *), const char *name) {
+    campaign c;
+    campaign_begin(&c, name);
     race *r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pthread_barrierattr_t shared;
     assert_true(r != MAP_FAILED);
@@ -530,18 +559,22 @@ static void race_rounds(void (*start)(race *)) {
         assert_int_equal(count, 1);
         assert_ok(kit_check(store));
         assert_ok(feox_close(store));
+        c.cases++;
     }
+    campaign_end(&c);
     assert_int_equal(munmap(r, sizeof *r), 0);
 }
 
 static void one_of_many_threads_wins(void **state) {
     (void)state;
-    race_rounds(start_threads);
+    race_rounds(start_threads, "C18 racing openers, threads");
+    passed();
 }
 
 static void one_of_many_processes_wins(void **state) {
     (void)state;
-    race_rounds(start_processes);
+    race_rounds(start_processes, "C18 racing openers, processes");
+    passed();
 }
 
 /* ---- Fork and unloading under load ---------------------------------------------------------- */
@@ -595,7 +628,8 @@ static void forks_under_load(void **state) {
         assert_int_equal(pthread_create(&threads[i], NULL, write_on, &loads[i]), 0);
     }
     int forks = kit_env_number("FEOX_LONG", 0) != 0 ? 1000 : KIT_SLOW ? 12 : 40;
-    int failed = 0;
+    campaign c;
+    campaign_begin(&c, k->file ? "C13 forks, flushes, file" : "C13 forks, flushes, memory");
     for (int round = 0; round < forks; round++) {
         (void)fflush(NULL);
         pid_t pid = fork();
@@ -603,20 +637,23 @@ static void forks_under_load(void **state) {
             child_of_fork(k->store, round);
         }
         int status = -1;
-        failed += pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+        c.failures += pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+        c.cases++;
     }
+    campaign_end(&c);
     atomic_store(&stop, 1);
     for (int i = 0; i < WRITERS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_ok(loads[i].status);
         written += loads[i].count;
     }
-    assert_int_equal(failed, 0);
+    assert_int_equal(c.failures, 0);
     do {
         assert_int_equal(kit_count(k), written);
         kit_expect_absent(k, "child");
         assert_ok(kit_check(k->store));
     } while (kit_again(k));
+    passed();
 }
 
 typedef struct loaded {
@@ -663,9 +700,17 @@ static void unloaded_while_open(void **state) {
     (void)state;
     if (SANITIZED) {
         printf("skipped: a sanitizer has its own idea of libraries that are loaded later\n");
-        skip();
+        skipped();
     }
     assert_true(fx_child_run(child_unloads, fx_temp_fresh("unloaded"), 0));
+    passed();
+}
+
+static int end(void **state) {
+    (void)state;
+    behaviours.cases += behaviours.failures;
+    campaign_end(&behaviours);
+    return 0;
 }
 
 int main(void) {
@@ -689,5 +734,7 @@ int main(void) {
         KIT_TEST(forks_under_load),
         cmocka_unit_test(unloaded_while_open),
     };
-    return cmocka_run_group_tests_name("fault/environment", tests, NULL, NULL);
+    campaign_begin(&behaviours, "C12 behaviours");
+    behaviours.failures = sizeof tests / sizeof tests[0];
+    return cmocka_run_group_tests_name("fault/environment", tests, NULL, end);
 }

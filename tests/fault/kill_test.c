@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/campaign.h"
 #include "support/kit.h"
 #include "support/ledger.h"
 #include "support/prefix.h"
@@ -28,7 +29,9 @@ static void run_and_kill(const victim_job *job, uint64_t round, uint64_t *random
     victim_kill(pid);
 }
 
-static void kill_writers(uint64_t writers, const char *name) {
+static void kill_writers(uint64_t writers, const char *name, const char *campaign_name) {
+    campaign c;
+    campaign_begin(&c, campaign_name);
     uint64_t random = kit_seed(name);
     prefix_run *run = prefix_new(random, writers);
     victim_job job = {.path = fx_temp_fresh("killed"), .work = prefix_work, .context = run};
@@ -43,27 +46,31 @@ static void kill_writers(uint64_t writers, const char *name) {
         prefix_verify(run, store);
         assert_ok(kit_check(store));
         assert_ok(feox_close(store));
+        c.cases++;
+        c.faults++;
     }
-    printf("%llu kills, %llu operations\n", (unsigned long long)kills(),
-           (unsigned long long)prefix_total(run));
+    printf("%llu operations\n", (unsigned long long)prefix_total(run));
+    campaign_end(&c);
     prefix_free(run);
     fx_file_remove(job.path);
 }
 
 static void one_writer_leaves_a_prefix(void **state) {
     (void)state;
-    kill_writers(1, "one_writer_leaves_a_prefix");
+    kill_writers(1, "one_writer_leaves_a_prefix", "C2 kills, one writer");
 }
 
 static void four_writers_leave_a_prefix_each(void **state) {
     (void)state;
-    kill_writers(PREFIX_WRITERS_MAX, "four_writers_leave_a_prefix_each");
+    kill_writers(PREFIX_WRITERS_MAX, "four_writers_leave_a_prefix_each", "C2 kills, four writers");
 }
 
 /* Sixteen threads that each wait for their own increment to be durable, before they try the next.
  */
 static void acknowledged_increments_are_there(void **state) {
     (void)state;
+    campaign c;
+    campaign_begin(&c, "C2 kills, increments");
     uint64_t random = kit_seed("acknowledged_increments_are_there");
     ledger *l = ledger_new();
     victim_job job = {.path = fx_temp_fresh("counted"), .work = ledger_work, .context = l};
@@ -80,9 +87,11 @@ static void acknowledged_increments_are_there(void **state) {
         assert_ok(kit_check(store));
         ledger_verify(l, store);
         assert_ok(feox_close(store));
+        c.cases++;
+        c.faults++;
     }
-    printf("%llu kills, %llu increments acknowledged\n", (unsigned long long)kills(),
-           (unsigned long long)ledger_total(l));
+    printf("%llu increments acknowledged\n", (unsigned long long)ledger_total(l));
+    campaign_end(&c);
     ledger_free(l);
     fx_file_remove(job.path);
 }
@@ -90,6 +99,8 @@ static void acknowledged_increments_are_there(void **state) {
 /* Killed before and while the file is made: nothing, or an empty store; never a refusal. */
 static void killed_while_creating(void **state) {
     (void)state;
+    campaign c;
+    campaign_begin(&c, "C2 kills, creating");
     uint64_t random = kit_seed("killed_while_creating");
     for (uint64_t round = 0; round < kills(); round++) {
         const char *path = fx_temp_fresh("created");
@@ -114,7 +125,10 @@ static void killed_while_creating(void **state) {
         assert_ok(kit_check(store));
         assert_ok(feox_close(store));
         fx_file_remove(path);
+        c.cases++;
+        c.faults++;
     }
+    campaign_end(&c);
 }
 
 int main(void) {

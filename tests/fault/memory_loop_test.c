@@ -11,6 +11,7 @@
 #include "engine/compactor.h"
 #include "engine/volume.h"
 #include "store/store.h"
+#include "support/campaign.h"
 #include "support/kit.h"
 
 #include <unistd.h>
@@ -37,8 +38,7 @@ typedef struct scenario {
 static unsigned char large[LARGE];
 static unsigned char other[LARGE];
 static unsigned char room[LARGE];
-static uint64_t cases;
-static uint64_t injected;
+static campaign loops;
 static uint64_t refused;
 
 /* A failure, or success, and nothing else. */
@@ -536,8 +536,8 @@ static void loop(kit *k, const scenario *s, bool sticky) {
             begin(k, &before);
         }
         feox_status status = run_once(k, s, n, sticky, &failed);
-        cases++;
-        injected += failed;
+        loops.cases++;
+        loops.faults += failed;
         refused += status != FEOX_OK;
         look(k, &after);
         bool same = memcmp(&before, &after, sizeof before) == 0;
@@ -611,7 +611,8 @@ static void run_scenarios(kit *k, const char *what, const scenario *which, size_
     /* The background threads sleep: they would take the failures. */
     k->options.flush_interval_ms = 3600000;
     k->options.sweep_interval_ms = 3600000;
-    cases = injected = refused = 0;
+    refused = 0;
+    campaign_begin(&loops, what);
     size_t done = 0;
     unsigned without = (k->file ? 0u : (unsigned)FILE_ONLY) |
                        (k->options.durability == FEOX_DURABILITY_DURABLE ? (unsigned)READS : 0u);
@@ -622,26 +623,25 @@ static void run_scenarios(kit *k, const char *what, const scenario *which, size_
             done++;
         }
     }
-    printf("%s: %zu scenarios, %llu cases, %llu allocations failed, %llu calls refused\n", what,
-           done, (unsigned long long)cases, (unsigned long long)injected,
-           (unsigned long long)refused);
+    printf("%zu scenarios, %llu calls refused\n", done, (unsigned long long)refused);
+    campaign_end(&loops);
 }
 
 static void every_call(void **state) {
     kit *k = *state;
-    run_scenarios(k, k->file ? "file" : "memory", scenarios, SCENARIOS);
+    run_scenarios(k, k->file ? "C5 loops, file" : "C5 loops, memory", scenarios, SCENARIOS);
 }
 
 static void every_call_durable(void **state) {
     kit *k = *state;
     k->options.durability = FEOX_DURABILITY_DURABLE;
-    run_scenarios(k, "durable file", scenarios, SCENARIOS);
+    run_scenarios(k, "C5 loops, durable file", scenarios, SCENARIOS);
 }
 
 static void values_on_disk(void **state) {
     kit *k = *state;
     k->options.memory_limit = 3u << 20;
-    run_scenarios(k, "values on disk", evicted_scenarios,
+    run_scenarios(k, "C5 loops, values on disk", evicted_scenarios,
                   sizeof evicted_scenarios / sizeof evicted_scenarios[0]);
     feox_statistics stats;
     feox_statistics_init(&stats);

@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include "base/mem.h"
+#include "support/campaign.h"
 #include "support/kit.h"
 
 #include <poll.h>
@@ -13,9 +14,11 @@
 
 static unsigned char large[LARGE];
 static unsigned char other[LARGE];
+static campaign calls; /* a test is a failure until it has passed */
 
 /* Two intervals so long that the background threads do not take the failures. */
 static void quiet(kit *k) {
+    calls.failures++;
     k->options.flush_interval_ms = 3600000;
     k->options.sweep_interval_ms = 3600000;
     kit_restart(k);
@@ -23,11 +26,17 @@ static void quiet(kit *k) {
 
 /* The n-th allocation from here fails. */
 static void fail_at(uint64_t n) {
+    calls.cases++;
     fx_mem_fail_after(n, false);
 }
 
 static void fail_off(void) {
     fx_mem_fail_after(0, false);
+    calls.faults += fx_mem_failed();
+}
+
+static void passed(void) {
+    calls.failures--;
 }
 
 /* ---- Calls that change a key ---- */
@@ -180,6 +189,7 @@ static void writes_fail_whole(void **state) {
     TRY(call_swap, false);
     TRY(call_increment, false);
     TRY(call_increment_new, false);
+    passed();
 }
 
 static void more_writes_fail_whole(void **state) {
@@ -191,6 +201,7 @@ static void more_writes_fail_whole(void **state) {
     TRY(call_expire_large, true);
     TRY(call_persist, false);
     TRY(call_insert_many, false);
+    passed();
 }
 
 static void expect_large(kit *k, bool is_new) {
@@ -220,6 +231,7 @@ static void durable_writes_fail_sound(void **state) {
         kit_reopen(k);
         expect_large(k, status == FEOX_OK);
     }
+    passed();
 }
 
 /* A write that nobody waits for, and no memory to flush it: told, and tried again by itself. */
@@ -236,6 +248,7 @@ static void in_flight_without_memory(void **state) {
         feox_written written;
         uint64_t durable = 0;
         assert_ok(feox_insert_with(k->store, "key", 3, &i, sizeof i, &write, &written));
+        calls.cases++;
         fx_mem_fail_after(1, true);
         feox_status status = FEOX_OK;
         while (status == FEOX_OK && durable < written.sequence) {
@@ -253,6 +266,7 @@ static void in_flight_without_memory(void **state) {
         kit_expect_bytes(k, "key", 3, &i, sizeof i);
     }
     printf("%u of 30 flushes lacked memory\n", failures);
+    passed();
 }
 
 /* ---- Calls that only read ---- */
@@ -283,6 +297,7 @@ static void reads_fail_whole(void **state) {
         assert_true(pairs == NULL || pairs->count == 5);
         feox_pairs_free(pairs);
     }
+    passed();
 }
 
 /* ---- Opening and closing ---- */
@@ -319,6 +334,7 @@ static void open_fails_clean(void **state) {
             kit_expect_bytes(k, "large", 5, large, sizeof large);
         }
     }
+    passed();
 }
 
 /* Paths that cannot be opened, again and again; Asan counts what stays behind. */
@@ -372,6 +388,7 @@ static void close_reports_a_failing_flush(void **state) {
         kit_expect(k, "text", status == FEOX_OK ? "newer" : "value");
     }
     assert_true(failures > 0);
+    passed();
 }
 
 /* ---- Cursors ---- */
@@ -416,6 +433,7 @@ static void a_cursor_goes_on(void **state) {
         walk(k, n, false);
         walk(k, n, true);
     }
+    passed();
 }
 
 /* A seek that fails leaves the cursor where it was. */
@@ -446,6 +464,13 @@ static void a_seek_that_fails_changes_nothing(void **state) {
         assert_memory_equal(key.data, status == FEOX_OK ? "k050" : "k010", 4);
         feox_cursor_close(cursor);
     }
+    passed();
+}
+
+static int end(void **state) {
+    (void)state;
+    campaign_end(&calls);
+    return 0;
 }
 
 int main(void) {
@@ -459,5 +484,6 @@ int main(void) {
         KIT_FILE(durable_writes_fail_sound),
         KIT_FILE(in_flight_without_memory),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    campaign_begin(&calls, "C5 calls");
+    return cmocka_run_group_tests(tests, NULL, end);
 }

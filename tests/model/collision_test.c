@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include "store/store.h"
+#include "support/campaign.h"
 #include "support/kit.h"
 
 enum { KEYS = 100000, LONG_KEYS = 2000, LONG_PREFIX = 64000 };
@@ -189,6 +190,8 @@ static void chosen_keys_spread_like_random_ones(void **state) {
     };
     uint64_t scale = KIT_SLOW ? 5 : 1;
     shape random = {0};
+    campaign c;
+    campaign_begin(&c, "C11 chosen keys");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         uint64_t count = kinds[i].count / scale;
         if (i == 0 || kinds[i].count != kinds[i - 1].count) {
@@ -205,7 +208,9 @@ static void chosen_keys_spread_like_random_ones(void **state) {
         assert_true(s.table.overflow_buckets <= random.table.overflow_buckets * 3 / 2 + 100);
         assert_true(s.table.hops <= random.table.hops * 3 / 2 + 500);
         assert_true(s.table.same_tags <= 60);
+        c.cases += count;
     }
+    campaign_end(&c);
 }
 
 /* The measure must be able to fail: the crafted keys, in a table whose hash key is the known one.

@@ -7,6 +7,7 @@
  * back, by windows and by seeks, by cursors and range queries. FEOX_STRESS_SECONDS (default 2).
  */
 #define _GNU_SOURCE
+#include "support/campaign.h"
 #include "support/kit.h"
 #include "support/nudge.h"
 
@@ -195,6 +196,8 @@ static void *scan_on(void *argument) {
 static void scans_beside_writers(void **state) {
     kit *k = *state;
     world w = {.store = k->store, .seed = kit_seed("scans_beside_writers")};
+    campaign c;
+    campaign_begin(&c, k->file ? "C7 scans, file" : "C7 scans, memory");
     pthread_t threads[SCANNERS + WRITERS + 1];
     unsigned char key[9];
     for (uint64_t i = 0; i < SPACE; i += 4) {
@@ -213,8 +216,10 @@ static void scans_beside_writers(void **state) {
     for (size_t i = 0; i < SCANNERS + WRITERS + 1; i++) {
         pthread_join(threads[i], NULL);
     }
-    printf("%llu scans, %llu pairs, queue at %llu\n", atomic_load(&w.scans), atomic_load(&w.pairs),
-           atomic_load(&w.front));
+    printf("%llu pairs, queue at %llu\n", atomic_load(&w.pairs), atomic_load(&w.front));
+    c.cases = atomic_load(&w.scans);
+    c.failures = atomic_load(&w.wrong) != 0;
+    campaign_end(&c);
     assert_int_equal(atomic_load(&w.wrong), 0);
 }
 

@@ -9,6 +9,7 @@
  * times as many histories, FEOX_HISTORIES=n times n.
  */
 #define _GNU_SOURCE
+#include "support/campaign.h"
 #include "support/history.h"
 #include "support/hot.h"
 #include "support/kit.h"
@@ -152,15 +153,18 @@ static uint64_t how_many(uint64_t histories) {
 /* `change` has set the plan and the fillers as the test wants them. */
 static void play_many(team *t, const char *name, uint64_t histories, uint64_t seed) {
     uint64_t random = seed;
-    uint64_t before = kit_now_ms();
+    campaign c;
+    campaign_begin(&c, name);
     uint64_t nudges = fx_nudge_count();
     for (uint64_t i = 0; i < histories; i++) {
         play(t, &random, seed);
     }
-    printf("%s: %llu histories of %u threads, %llu states, %llu undecided, %llu nudges, %llu ms\n",
-           name, (unsigned long long)t->histories, t->count, (unsigned long long)t->visited,
-           (unsigned long long)t->undecided, (unsigned long long)(fx_nudge_count() - nudges),
-           (unsigned long long)(kit_now_ms() - before));
+    printf("%u threads, %llu states, %llu undecided, %llu nudges\n", t->count,
+           (unsigned long long)t->visited, (unsigned long long)t->undecided,
+           (unsigned long long)(fx_nudge_count() - nudges));
+    c.cases = t->histories;
+    c.failures = t->undecided;
+    campaign_end(&c);
     assert_int_equal(t->undecided, 0);
 }
 
@@ -168,7 +172,7 @@ static void in_memory(void **state) {
     kit *k = *state;
     uint64_t seed = kit_seed("in_memory");
     team *t = team_create(k->store, 8, seed);
-    play_many(t, "in memory", how_many(12000), seed);
+    play_many(t, "C7 histories, memory", how_many(12000), seed);
     team_destroy(t);
 }
 
@@ -176,7 +180,7 @@ static void sixteen_threads(void **state) {
     kit *k = *state;
     uint64_t seed = kit_seed("sixteen_threads");
     team *t = team_create(k->store, 16, seed);
-    play_many(t, "sixteen", how_many(2000), seed);
+    play_many(t, "C7 histories, sixteen threads", how_many(2000), seed);
     team_destroy(t);
 }
 
@@ -186,7 +190,7 @@ static void relaxed_file(void **state) {
     k->options.flush_interval_ms = 1;
     kit_restart(k);
     team *t = team_create(k->store, 8, seed);
-    play_many(t, "relaxed", how_many(4000), seed);
+    play_many(t, "C7 histories, file", how_many(4000), seed);
     team_destroy(t);
 }
 
@@ -196,7 +200,7 @@ static void durable_file(void **state) {
     k->options.durability = FEOX_DURABILITY_DURABLE;
     kit_restart(k);
     team *t = team_create(k->store, 8, seed);
-    play_many(t, "durable", how_many(400), seed);
+    play_many(t, "C7 histories, durable file", how_many(400), seed);
     team_destroy(t);
 }
 
@@ -205,7 +209,7 @@ static void some_writes_durable(void **state) {
     uint64_t seed = kit_seed("some_writes_durable");
     team *t = team_create(k->store, 8, seed);
     t->plan.durable = 20;
-    play_many(t, "some durable", how_many(600), seed);
+    play_many(t, "C7 histories, some durable", how_many(600), seed);
     team_destroy(t);
 }
 
@@ -223,7 +227,7 @@ static void values_evicted(void **state) {
     for (int i = 0; i < FILLERS; i++) {
         write_filler(t, &random);
     }
-    play_many(t, "evicted", how_many(500), seed);
+    play_many(t, "C7 histories, values evicted", how_many(500), seed);
     team_destroy(t);
     feox_statistics stats;
     feox_statistics_init(&stats);

@@ -20,6 +20,7 @@
 #include "store/json.h"
 #include "store/json_scan.h"
 #include "store/json_tree.h"
+#include "support/campaign.h"
 
 #define LIMIT ((size_t)64 << 20)
 #define TEXT_MAX ((size_t)1 << 20)
@@ -501,6 +502,8 @@ static void test_random_patches(void **state) {
     char *patch = malloc(TEXT_MAX);
     assert_true(document != NULL && patch != NULL);
     int applied = 0;
+    campaign c;
+    campaign_begin(&c, "C10 patches");
     for (int round = 0; round < 6000; round++) {
         model *root = model_random(4);
         *model_write(root, document, true) = '\0';
@@ -523,7 +526,9 @@ static void test_random_patches(void **state) {
         applied += good;
         fx_mem_free(result);
         model_free(root);
+        c.cases++;
     }
+    campaign_end(&c);
     assert_true(applied > 1500);
     free(document);
     free(patch);
@@ -535,6 +540,8 @@ static void test_random_merges(void **state) {
     char *document = malloc(TEXT_MAX);
     char *patch = malloc(TEXT_MAX);
     assert_true(document != NULL && patch != NULL);
+    campaign c;
+    campaign_begin(&c, "C10 merge patches");
     for (int round = 0; round < 4000; round++) {
         model *root = model_random(5);
         model *change = model_random(5);
@@ -549,7 +556,9 @@ static void test_random_merges(void **state) {
         fx_mem_free(result);
         model_free(root);
         model_free(change);
+        c.cases++;
     }
+    campaign_end(&c);
     free(document);
     free(patch);
 }
@@ -674,6 +683,8 @@ static void number_write(char *at, bool negative, const char *digits, long power
 static void test_random_numbers(void **state) {
     (void)state;
     fx_rng_init(&rng, seed());
+    campaign c;
+    campaign_begin(&c, "C10 numbers");
     for (int round = 0; round < 100000; round++) {
         char digits[24];
         uint32_t len = 1 + below(20);
@@ -695,12 +706,14 @@ static void test_random_numbers(void **state) {
         } else {
             power += below(2) == 0 ? 1 : -1;
         }
-        char c[100];
-        number_write(c, negative, digits, power);
-        if (!same || fx_json_number_equal(a, strlen(a), c, strlen(c))) {
-            fail_msg("%s and %s must be equal, %s not", a, b, c);
+        char other[100];
+        number_write(other, negative, digits, power);
+        if (!same || fx_json_number_equal(a, strlen(a), other, strlen(other))) {
+            fail_msg("%s and %s must be equal, %s not", a, b, other);
         }
+        c.cases++;
     }
+    campaign_end(&c);
 }
 
 /* Random bytes changed in JSON: whatever happens, no sanitizer may complain, and what was accepted
@@ -711,6 +724,8 @@ static void test_random_damage(void **state) {
     char *document = malloc(TEXT_MAX);
     char *patch = malloc(TEXT_MAX);
     assert_true(document != NULL && patch != NULL);
+    campaign c;
+    campaign_begin(&c, "C10 damaged texts");
     for (int round = 0; round < 6000; round++) {
         model *root = model_random(3);
         size_t document_len = (size_t)(model_write(root, document, true) - document);
@@ -724,6 +739,7 @@ static void test_random_damage(void **state) {
             char *text = below(2) == 0 ? document : patch;
             size_t len = text == document ? document_len : patch_len;
             text[below((uint32_t)len)] = bytes[below(sizeof bytes)];
+            c.faults++;
         }
         char *exact = malloc(document_len + patch_len);
         assert_non_null(exact);
@@ -748,7 +764,9 @@ static void test_random_damage(void **state) {
         fx_mem_free(result);
         free(exact);
         model_free(root);
+        c.cases++;
     }
+    campaign_end(&c);
     free(document);
     free(patch);
 }

@@ -5,6 +5,7 @@
  * ten rounds, and the stalled reader stalls for 30 seconds.
  */
 #define _GNU_SOURCE
+#include "support/campaign.h"
 #include "support/kit.h"
 #include "support/nudge.h"
 
@@ -65,6 +66,8 @@ static void thousands_of_short_threads(void **state) {
     kit *k = *state;
     uint64_t threads = is_long() ? 10000 : KIT_SLOW ? 300 : 1000;
     uint64_t settled = 0;
+    campaign c;
+    campaign_begin(&c, k->file ? "C13 threads, file" : "C13 threads, memory");
     for (uint64_t number = 0; number < threads; number += AT_ONCE) {
         pthread_t all[AT_ONCE];
         visit visits[AT_ONCE];
@@ -75,6 +78,7 @@ static void thousands_of_short_threads(void **state) {
         for (uint64_t i = 0; i < AT_ONCE; i++) {
             pthread_join(all[i], NULL);
             assert_ok(visits[i].status);
+            c.cases++;
         }
         if (number == threads / 4 / AT_ONCE * AT_ONCE) {
             settled = memory_used(k->store);
@@ -86,6 +90,7 @@ static void thousands_of_short_threads(void **state) {
            (unsigned long long)now, (unsigned long long)settled);
     assert_true(now <= settled + (1 << 20));
     kit_expect_bytes(k, "total", 5, &(uint64_t){((threads + 15) / 16 * 16 + 6) / 7}, 8);
+    campaign_end(&c);
 }
 
 /* ---- Processes ---- */
@@ -124,6 +129,8 @@ static void forks_under_load(void **state) {
         assert_int_equal(pthread_create(&writers[i], NULL, write_on, &l), 0);
     }
     int forks = is_long() ? 1000 : KIT_SLOW ? 10 : 50;
+    campaign c;
+    campaign_begin(&c, k->file ? "C13 forks, file" : "C13 forks, memory");
     for (int i = 0; i < forks; i++) {
         fflush(stdout);
         pid_t pid = fork();
@@ -140,13 +147,15 @@ static void forks_under_load(void **state) {
         int status = -1;
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);
+        c.cases++;
     }
     atomic_store(&l.stop, true);
     for (int i = 0; i < 2; i++) {
         pthread_join(writers[i], NULL);
     }
     assert_int_equal(atomic_load(&l.status), FEOX_OK);
-    printf("%d forks beside %llu writes\n", forks, atomic_load(&l.done));
+    printf("beside %llu writes\n", atomic_load(&l.done));
+    campaign_end(&c);
 }
 
 /* ---- Stores ---- */
@@ -157,6 +166,8 @@ static void two_hundred_stores_at_once(void **state) {
     static feox_store *stores[STORES];
     uint64_t rounds = is_long() ? 10 : 1;
     uint64_t count = KIT_SLOW ? 40 : STORES;
+    campaign c;
+    campaign_begin(&c, "C13 stores at once");
     for (uint64_t round = 0; round < rounds; round++) {
         const char *paths[STORES];
         for (uint64_t i = 0; i < count; i++) {
@@ -179,8 +190,10 @@ static void two_hundred_stores_at_once(void **state) {
                 assert_ok(feox_close(stores[i]));
                 fx_file_remove(paths[i]);
             }
+            c.cases++;
         }
     }
+    campaign_end(&c);
 }
 
 /* ---- What stays for too long ---- */
@@ -275,7 +288,8 @@ static void *read_and_stall(void *argument) {
 }
 
 /* Writers run into the limit rather than past it, and on when the reader is gone. */
-static void stall_once(kit *k, uint64_t hold_at, uint64_t stall_ms, uint64_t *refused) {
+static void stall_once(kit *k, uint64_t hold_at, uint64_t stall_ms, campaign *c,
+                       uint64_t *refused) {
     stall s = {.store = k->store, .hold_at = hold_at};
     pthread_t reader;
     unsigned char value[9000] = {0};
@@ -311,19 +325,24 @@ static void stall_once(kit *k, uint64_t hold_at, uint64_t stall_ms, uint64_t *re
     pthread_join(reader, NULL);
     assert_ok(s.status);
     assert_ok(feox_insert(k->store, "after", 5, value, sizeof value));
+    c->cases++;
+    c->faults += s.steps >= hold_at;
 }
 
 static void a_reader_that_stalls(void **state) {
     kit *k = *state;
     uint64_t refused = 0;
+    campaign c;
+    campaign_begin(&c, k->file ? "C13 stalled readers, file" : "C13 stalled readers, memory");
     k->options.memory_limit = 8 << 20;
     kit_restart(k);
     /* Hashing, table, copy of the pin, the value: some of these hold the epoch. */
     for (uint64_t at = 150; at < 900; at += is_long() ? 50 : 150) {
-        stall_once(k, at, 0, &refused);
+        stall_once(k, at, 0, &c, &refused);
     }
-    stall_once(k, 500, is_long() ? 30000 : 1, &refused);
+    stall_once(k, 500, is_long() ? 30000 : 1, &c, &refused);
     printf("%llu writes refused\n", (unsigned long long)refused);
+    campaign_end(&c);
 }
 
 int main(void) {

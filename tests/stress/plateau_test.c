@@ -3,6 +3,7 @@
  * from its key and a generation. FEOX_STRESS_SECONDS for the length (default 3), FEOX_PLATEAU_MIB
  * for the size of the file. */
 #define _GNU_SOURCE
+#include "support/campaign.h"
 #include "support/kit.h"
 
 #include <pthread.h>
@@ -176,6 +177,8 @@ static void memory_and_file_reach_a_plateau(void **state) {
                   (unsigned long long)before.file_live);
     atomic_store(&w.updates, 0);
     atomic_store(&w.slowest_us, 0);
+    campaign c;
+    campaign_begin(&c, "C16 updates, plateau");
     pthread_t threads[WRITERS];
     for (int i = 0; i < WRITERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, update, &w), 0);
@@ -216,6 +219,8 @@ static void memory_and_file_reach_a_plateau(void **state) {
             assert_true(read_one(&w, key, value, wanted));
         }
     } while (kit_again(k));
+    c.cases = atomic_load(&w.updates);
+    campaign_end(&c);
     free(w.generations);
     free(value);
     free(wanted);

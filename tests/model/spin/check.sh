@@ -5,6 +5,8 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: check.sh FOLDER}
 mkdir -p "$work"
+cases=0
+faults=0
 failures=0
 
 if ! command -v spin >/dev/null; then
@@ -16,6 +18,8 @@ fi
 verify() {
     local name=$1 wanted=$2 define=${3:-} folder begin=$SECONDS got=broken
     folder=$work/$name$define
+    cases=$((cases + 1))
+    [ -z "$define" ] || faults=$((faults + 1))
     rm -rf "$folder"
     mkdir -p "$folder"
     (cd "$folder" && cp "$here/$name.pml" . && spin ${define:+"-D$define"} -a "$name.pml" &&
@@ -43,4 +47,6 @@ verify epoch holds
 for mutant in NOT_ABOVE STAMP_FIRST PIN_LATE PIN_BUFFERED SKIPS_A_SLOT; do
     verify epoch fails $mutant
 done
+printf 'campaign C8 spin models and mutants: %d cases, %d faults, %d failures, %d.0 s\n' $cases \
+    $faults $failures $SECONDS
 exit $((failures > 0))
