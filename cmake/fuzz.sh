@@ -2,14 +2,16 @@
 # fuzz.sh SECONDS [NAME...]: builds the harnesses of tests/fuzz for libFuzzer, with AddressSanitizer
 # and UndefinedBehaviorSanitizer, and runs each (or those named) for so many seconds, one after the
 # other. New inputs that reach new code are kept in build/fuzz/corpus/NAME and taken up by the next
-# run; an input that fails is left in build/fuzz/crash-NAME-*. Exit status 77: clang or its runtime
-# is not here.
+# run; an input that fails is left in build/fuzz/crash-NAME-*. A line for each, as of
+# tests/support/campaign.h, goes to fuzz.campaigns in $FEOX_LOGS, where cmake/report.py takes it.
+# Exit status 77: clang or its runtime is not here.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 seconds=${1:?usage: cmake/fuzz.sh SECONDS [NAME...]}
 shift
 build=build/fuzz
-mkdir -p $build
+logs=${FEOX_LOGS:-$PWD/build/logs}
+mkdir -p $build "$logs"
 
 echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d == 0 && n < 0; }' >$build/probe.c
 if ! clang -fsanitize=fuzzer,address,undefined $build/probe.c -o $build/probe 2>/dev/null; then
@@ -34,9 +36,11 @@ cmake -S . -B $build -G Ninja -DFEOX_WERROR=ON -DFEOX_FUZZ=ON -DCMAKE_BUILD_TYPE
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 failed=0
+: >"$logs/fuzz.campaigns"
 for name in "${names[@]}"; do
     mkdir -p "$build/corpus/$name"
     log=$build/$name.log
+    begin=$SECONDS
     if "$build/fuzz_$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
         -max_len=4096 -artifact_prefix="$build/crash-$name-" -print_final_stats=1 \
         "$build/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
@@ -46,8 +50,17 @@ for name in "${names[@]}"; do
         failed=1
         grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' "$log" | tail -n 60
     fi
-    printf 'fuzz %-12s %s inputs, %s of them new, %s failures, %s s\n' "$name" \
-        "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+    # The last count: of the statistics, or of the line before a crash that left none.
+    runs=$(sed -nE 's/^(#|stat::number_of_executed_units: *)([0-9]+)([[:space:]].*)?$/\2/p' "$log" |
+        tail -n 1)
+    printf 'fuzz %-12s %s inputs, %s of them new, %s failures, %s s\n' "$name" "${runs:-0}" \
         "$(sed -n 's/^stat::new_units_added: *//p' "$log")" "$failures" "$seconds"
+    case $name in
+    open) number=C6 ;;
+    json_*) number=C10 ;;
+    *) number= ;;
+    esac
+    printf 'campaign %sfuzz %s: %d cases, 0 faults, %d failures, %d.0 s\n' "${number:+$number }" \
+        "$name" "${runs:-0}" "$failures" $((SECONDS - begin)) >>"$logs/fuzz.campaigns"
 done
 exit $failed

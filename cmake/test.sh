@@ -151,7 +151,7 @@ else
     echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
 fi
 
-FEOX_JOBS=$jobs cmake/fuzz.sh "$fuzz_seconds"
+FEOX_JOBS=$jobs FEOX_LOGS=$logs cmake/fuzz.sh "$fuzz_seconds"
 case $? in
 0 | 77) ;;
 *) failed_steps=$((failed_steps + 1)) ;;
@@ -167,4 +167,4 @@ fi
 
 printf 'all in %d s\n' $((SECONDS - started))
 shopt -s nullglob
-exec python3 cmake/report.py "$failed_steps" "$logs"/*.xml
+exec python3 cmake/report.py "$failed_steps" "$logs"/*.xml "$logs"/*.campaigns
