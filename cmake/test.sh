@@ -16,7 +16,7 @@ root=$PWD
 jobs=${FEOX_JOBS:-$(nproc)}
 started=$SECONDS
 timeout=240 # seconds for one test program
-fuzz_seconds=7 # for each harness
+fuzz_seconds=5 # for each harness
 
 for argument in "$@"; do
     case $argument in
@@ -126,27 +126,30 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 
 # What only reads sources or packages, or decides by itself what runs when, need not run again in
-# every build. Campaigns that live by their number run in release and under one sanitizer; --long
-# runs them in every build.
+# every build. Campaigns that live by their number run in release and in one build that looks
+# closer: with assertions, or under a sanitizer. --long runs them in every build.
 once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin|mutants'
-many='fault/(hostile|shutdown|environment|memory|memory_loop)|model/(linear|collision)'
-many+='|stress/lifetimes|cli/(commands|kill)|api/million|sim/exhaustive|engine/refusal'
-many+='|fault/(device|kill_points|full_kill)'
+debug_not='fault/(hostile|shutdown|environment|memory|memory_loop|device|kill_points|full_kill)'
+debug_not+='|fault/(full_disk|kill)|model/(linear|linear_crash|collision)|sim/exhaustive'
+debug_not+='|engine/refusal|stress/(lifetimes|plateau|larger_than_memory)|cli/(commands|kill)'
+debug_not+='|api/(million|compact)'
+asan_not='sim/(crash|exhaustive)|fault/(device|full_kill|full_disk)|stress/plateau'
 # One thread each, or threads that other tests have too.
-alone='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision|api/million'
-alone+='|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check)'
+tsan_not='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision'
+tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check)'
 if [ -n "${FEOX_LONG:-}" ]; then
-    many=$once
-    alone=$once
+    debug_not=$once
+    asan_not=$once
+    tsan_not=$once
 fi
 runner=
 step clang build_clang
 step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments &&
     step valgrind memcheck
-step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$many)$"
-step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "^($once)$"
+step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$debug_not)$"
+step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "^($once|$asan_not)$"
 if runner=$(tsan_runner); then
-    step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads -E "^($alone)$"
+    step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads -E "^($tsan_not)$"
 else
     echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
 fi

@@ -532,7 +532,7 @@ static void print_figures(void) {
 /* One of so many lives of three operations is run; which, the seed says. */
 static bool is_chosen(uint64_t number) {
     const char *text = getenv("FEOX_SIM_PART");
-    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 20;
+    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 40;
     return fx_checksum(&number, sizeof number, sim.seed) % of == 0;
 }
 
