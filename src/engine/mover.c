@@ -42,6 +42,12 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
     uint64_t start = segment->position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
     uint64_t lead = segment->position - start;
     size_t size = (size_t)fx_round_up(lead + segment->byte_length, FX_BLOCK_SIZE);
+    if (segment->blocks == 0 && flusher->ring_image != NULL) {
+        /* On the device a bit may still be wrong that memory has right. */
+        *image_out = flusher->ring_image +
+                     (segment->position - flusher->journal.extent.block * FX_BLOCK_SIZE);
+        return FEOX_OK;
+    }
     if (mover->buffer == NULL) {
         mover->buffer = fx_mem_map(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
         if (mover->buffer == NULL) {

@@ -482,7 +482,9 @@ static feox_status open_existing(fx_recovery *r) {
         return FEOX_OK;
     }
     if (r->count > 0 || r->damaged > 0) {
+        flusher->ring_image = r->ring;
         status = fx_compactor_checkpoint(flusher, false);
+        flusher->ring_image = NULL;
         if (r->torn || (status != FEOX_ERR_SPACE && status != FEOX_ERR_MEMORY)) {
             return status;
         }

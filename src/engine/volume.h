@@ -97,6 +97,7 @@ struct fx_flusher {
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
     uint64_t lost_table;   /* opened to read, with so many bytes of the table lost */
     bool doubtful;         /* opened to read, with a group of the journal lost */
+    const uint8_t *ring_image; /* while the file is opened: the ring, as recovery put it right */
     fx_cleaner cleaner;
     fx_refusal refusal;
     uint64_t charged; /* memory of segments and buffers that the engine's pool knows of */
