@@ -100,7 +100,7 @@ environments() {
 # One program at a time, by its path in build/release.
 memcheck() {
     local test
-    for test in test_index_record test_disk_format test_engine_flusher test_api_open_close; do
+    for test in test_disk_format test_engine_wbuf test_api_open_close; do
         valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
             "build/release/$test" || return 1
     done
