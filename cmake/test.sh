@@ -136,7 +136,8 @@ debug_not+='|api/(million|compact)'
 asan_not='sim/(crash|exhaustive)|fault/(device|full_kill|full_disk)|stress/plateau'
 # One thread each, or threads that other tests have too.
 tsan_not='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision'
-tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check)'
+tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check|hidden)'
+tsan_not+='|fault/full_disk|api/compact|stress/plateau'
 if [ -n "${FEOX_LONG:-}" ]; then
     debug_not=$once
     asan_not=$once
