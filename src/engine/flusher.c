@@ -359,7 +359,7 @@ static feox_status ensure(fx_flusher *flusher, const fx_demand *demand) {
 }
 
 /* Cleaning that gained nothing may gain something in the next round, for what it moved lies in
- * other segments now; after so many rounds it will not. */
+ * other segments now; after so many rounds without more free blocks than ever it will not. */
 #define FRUITLESS_MAX 3u
 /* A step writes the whole table: with some more free blocks than are asked for the next ones move
  * more for that. But no writer waits for more steps than this. */
@@ -375,18 +375,20 @@ static bool has_cushion(const fx_flusher *flusher, const fx_demand *demand) {
 /* Gives dead space back until the demand fits and there is a cushion, or nothing more is gained. */
 static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand) {
     feox_status status = FEOX_ERR_SPACE;
+    uint64_t best = flusher->space.extents.free_blocks;
     unsigned fruitless = 0;
     for (unsigned round = 0;
          fruitless < FRUITLESS_MAX && fx_compactor_can_free(flusher) &&
          (status == FEOX_ERR_SPACE || (status == FEOX_OK && round < CUSHION_ROUNDS &&
                                        !demand->deletes && !has_cushion(flusher, demand)));
          round++) {
-        uint64_t before = flusher->space.extents.free_blocks;
         if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
             break;
         }
         fx_space_reclaim(&flusher->space, true);
-        fruitless = flusher->space.extents.free_blocks > before ? 0 : fruitless + 1;
+        uint64_t free_blocks = flusher->space.extents.free_blocks;
+        fruitless = free_blocks > best ? 0 : fruitless + 1;
+        best = free_blocks > best ? free_blocks : best;
         status = ensure(flusher, demand);
     }
     return status;
