@@ -319,19 +319,9 @@ static void test_threads(void **state) {
 
 static void test_uring(void **state) {
     (void)state;
-    feox_options options;
-    feox_store *store = NULL;
-    const char *path = fx_temp_fresh("probe");
-    feox_options_init(&options);
-    options.io_backend = FEOX_IO_URING;
-    feox_status status = feox_open(path, &options, &store);
-    if (status == FEOX_ERR_UNSUPPORTED) {
-        print_message("skipped: no io_uring: %s\n", feox_last_error());
+    if (!kit_has_uring()) {
         skip();
     }
-    assert_ok(status);
-    assert_ok(feox_close(store));
-    fx_file_remove(path);
     over(FEOX_IO_URING, "C2 kill points, uring");
 }
 

@@ -103,6 +103,24 @@ static inline void kit_close(kit *k) {
     assert_ok(feox_close(store));
 }
 
+/* Whether a file can be had over io_uring here; if not, says why, for a skip. */
+static inline bool kit_has_uring(void) {
+    feox_options options;
+    feox_store *store = NULL;
+    const char *path = fx_temp_fresh("probe");
+    feox_options_init(&options);
+    options.io_backend = FEOX_IO_URING;
+    feox_status status = feox_open(path, &options, &store);
+    if (status == FEOX_ERR_UNSUPPORTED) {
+        print_message("skipped: no io_uring: %s\n", feox_last_error());
+        return false;
+    }
+    assert_ok(status);
+    assert_ok(feox_close(store));
+    fx_file_remove(path);
+    return true;
+}
+
 /* Closes and opens a file store; a memory-only store cannot, and stays as it is. */
 static inline bool kit_reopen(kit *k) {
     if (!k->file) {
