@@ -49,8 +49,8 @@ foreach(file index/table.c index/slab.c index/skiplist.c index/skiplist_pool.c)
 endforeach()
 foreach(file base/lock.c base/checksum.c base/error.c base/hash.c base/rng.c
     index/block.c index/record.c index/epoch.c
-    index/skiplist_read.c index/skiplist_sort.c index/skiplist_check.c engine/limbo.c
-    engine/order.c engine/wbuf.c disk/format.c)
+    index/skiplist_read.c index/skiplist_sort.c index/skiplist_check.c index/record_sort.c
+    engine/limbo.c engine/order.c engine/wbuf.c disk/format.c)
   list(APPEND code ${PROJECT_SOURCE_DIR}/src/${file})
 endforeach()
 

@@ -674,9 +674,14 @@ static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_ent
     return FEOX_OK;
 }
 
-feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
-                                fx_block *block, uint64_t *dead_out) {
-    uint64_t hash = fx_engine_hash(engine, entry->key, entry->key_len);
+uint64_t fx_commit_recovery_hash(const fx_engine *engine, const void *key, size_t key_len) {
+    uint64_t hash = fx_engine_hash(engine, key, key_len);
+    fx_table_prefetch(&fx_engine_shard(engine, hash)->table, hash);
+    return hash;
+}
+
+feox_status fx_commit_recovered(fx_engine *engine, uint64_t hash, const fx_entry *entry,
+                                uint64_t location, fx_block *block, uint64_t *dead_out) {
     fx_shard *shard = fx_engine_shard(engine, hash);
     *dead_out = 0;
     note_version(shard, entry->version);

@@ -81,12 +81,14 @@ bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *bloc
 
 /* ---- For recovery, before anyone else is in ---- */
 
+/* The hash of a key that will soon be recovered; its place in the table is asked for. */
+uint64_t fx_commit_recovery_hash(const fx_engine *engine, const void *key, size_t key_len);
 /* A record that was found in the file at `location`: it becomes the key's if its version is at
  * least the one there; a tombstone removes it. *dead_out: the location that is dead by it: the
  * replaced one's, its own if it lost, 0: none. LARGE: `block` (a reference is taken) or NULL: stays
  * on disk; PUT: the value is kept in memory unless over the limit. */
-feox_status fx_commit_recovered(fx_engine *engine, const fx_entry *entry, uint64_t location,
-                                fx_block *block, uint64_t *dead_out);
+feox_status fx_commit_recovered(fx_engine *engine, uint64_t hash, const fx_entry *entry,
+                                uint64_t location, fx_block *block, uint64_t *dead_out);
 /* The value of every record up to `version` may be out of date: reading it is FEOX_ERR_CORRUPT from
  * now on. For a store that is only read. Cost: all records. FEOX_ERR_MEMORY. */
 feox_status fx_commit_doubt(fx_engine *engine, uint64_t version);

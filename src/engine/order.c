@@ -11,11 +11,10 @@
  */
 #include "engine/order.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
+#include "index/record_sort.h"
 
 void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop) {
     FX_ASSERT(shard->pending_count < FX_PENDING_MAX);
@@ -113,63 +112,8 @@ bool fx_order_pending(const fx_engine *engine) {
     return false;
 }
 
-/* ---- Building from scratch ---- */
-
-/* A record with the eight bytes of its key that follow what all keys have in common, as a number
- * that sorts like them: most comparisons need no look at the record. */
-typedef struct sortable {
-    uint64_t head;
-    fx_record *record;
-} sortable;
-
-static int compare_sortable(const void *left, const void *right) {
-    const sortable *a = left;
-    const sortable *b = right;
-    if (a->head != b->head) {
-        return a->head < b->head ? -1 : 1;
-    }
-    return fx_key_compare(fx_record_key(a->record), fx_record_key_len(a->record),
-                          fx_record_key(b->record), fx_record_key_len(b->record));
-}
-
-static size_t common_prefix(fx_record *const *records, size_t count) {
-    const uint8_t *first = fx_record_key(records[0]);
-    size_t common = fx_record_key_len(records[0]);
-    for (size_t i = 1; i < count && common > 0; i++) {
-        const uint8_t *key = fx_record_key(records[i]);
-        size_t len = fx_record_key_len(records[i]);
-        size_t same = 0;
-        while (same < common && same < len && key[same] == first[same]) {
-            same++;
-        }
-        common = same;
-    }
-    return common;
-}
-
-static uint64_t head_behind(const fx_record *record, size_t skip) {
-    const uint8_t *key = fx_record_key(record);
-    size_t len = fx_record_key_len(record);
-    uint64_t head = 0;
-    for (size_t i = 0; i < 8; i++) {
-        head = head << 8 | (skip + i < len ? key[skip + i] : 0u);
-    }
-    return head;
-}
-
 feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count) {
-    sortable *all = fx_mem_alloc(count * sizeof *all);
-    if (all == NULL) {
-        return FEOX_ERR_MEMORY;
-    }
-    size_t common = common_prefix(records, count);
-    for (size_t i = 0; i < count; i++) {
-        all[i] = (sortable){head_behind(records[i], common), records[i]};
-    }
-    qsort(all, count, sizeof *all, compare_sortable);
-    for (size_t i = 0; i < count; i++) {
-        records[i] = all[i].record;
-    }
-    fx_mem_free(all);
-    return fx_skiplist_build(engine->order, records, count) ? FEOX_OK : FEOX_ERR_MEMORY;
+    return fx_record_sort(records, count) && fx_skiplist_build(engine->order, records, count)
+               ? FEOX_OK
+               : FEOX_ERR_MEMORY;
 }

@@ -271,8 +271,9 @@ bool fx_recovery_large_draw(fx_recovery *r, const fx_entry *entry) {
     return true;
 }
 
-feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_value) {
+static feox_status apply(fx_recovery *r, const fx_recovery_record *waiting) {
     fx_flusher *flusher = r->flusher;
+    const fx_walked *record = &waiting->record;
     fx_entry plain = record->entry;
     const fx_entry *entry = &plain;
     fx_block *block = NULL;
@@ -283,7 +284,7 @@ feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_
                             record->size);
         return FEOX_OK;
     }
-    if (bad_value) {
+    if (waiting->bad_value) {
         plain.kind = plain.kind == FX_ENTRY_PUT ? FX_ENTRY_LARGE : plain.kind;
         if (!r->rescue) { /* there the copying tells, if it still matters */
             fx_recovery_damaged(r, "the value is damaged", entry, position, record->size);
@@ -302,11 +303,31 @@ feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_
         }
     }
     feox_status status =
-        fx_commit_recovered(flusher->engine, entry, record->location, block, &dead);
+        fx_commit_recovered(flusher->engine, waiting->hash, entry, record->location, block, &dead);
     fx_block_release(block);
     if (status == FEOX_OK && dead != 0) {
         (void)fx_segments_set_dead(&flusher->segments, dead);
     }
+    return status;
+}
+
+feox_status fx_recovery_settle(fx_recovery *r) {
+    feox_status status = FEOX_OK;
+    for (unsigned i = 0; status == FEOX_OK && i < r->waiting_count; i++) {
+        status = apply(r, &r->waiting[i]);
+    }
+    r->waiting_count = 0;
+    return status;
+}
+
+feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_value) {
+    feox_status status = r->waiting_count == FX_RECOVERY_WAITING ? fx_recovery_settle(r) : FEOX_OK;
+    const fx_entry *entry = &record->entry;
+    r->waiting[r->waiting_count++] = (fx_recovery_record){
+        .record = *record,
+        .hash = fx_commit_recovery_hash(r->flusher->engine, entry->key, entry->key_len),
+        .bad_value = bad_value,
+    };
     return status;
 }
 
@@ -334,8 +355,6 @@ static feox_status load_segment(fx_recovery *r, fx_disk_segment *segment) {
     fx_segment_walk walk;
     fx_walked record;
     fx_walk_result result;
-    fx_recovery_read(r, segment->position, r->buffer,
-                     (size_t)fx_round_up(segment->byte_length, FX_BLOCK_SIZE));
     fx_segment_walk_init(&walk, &flusher->id, r->buffer, segment->position, segment->group,
                          segment->byte_length);
     while ((result = fx_segment_walk_live(&walk, segment, &record)) != FX_WALK_END) {
@@ -351,18 +370,55 @@ static feox_status load_segment(fx_recovery *r, fx_disk_segment *segment) {
             return status;
         }
     }
-    return FEOX_OK;
+    return fx_recovery_settle(r);
+}
+
+/* A read that goes on while the segment before is taken apart. Who may not write has no queue: then
+ * it is made when the segment's turn comes. */
+static void read_ahead(fx_recovery *r, const fx_disk_segment *segment, fx_dev_op *op) {
+    *op = (fx_dev_op){.kind = FX_DEV_READ,
+                      .offset = segment->position,
+                      .size = (size_t)fx_round_up(segment->byte_length, FX_BLOCK_SIZE),
+                      .buffer = r->next,
+                      .result = -EAGAIN};
+    if (r->flusher->queue != NULL) {
+        fx_dev_submit(r->flusher->queue, op);
+    }
+}
+
+/* Its bytes are the buffer's; what the device did not give it is asked for again, by blocks. */
+static void read_arrived(fx_recovery *r, const fx_dev_op *op) {
+    if (r->flusher->queue != NULL) {
+        (void)fx_dev_reap(r->flusher->queue);
+    }
+    uint8_t *arrived = r->next;
+    r->next = r->buffer;
+    r->buffer = arrived;
+    if (op->result != 0) {
+        fx_recovery_read(r, op->offset, arrived, op->size);
+    } else {
+        fx_volume_count_read(r->flusher, op->size);
+    }
 }
 
 static feox_status load_table(fx_recovery *r) {
     const fx_segments *segments = &r->flusher->segments;
-    for (size_t i = 0; i < segments->count; i++) {
-        feox_status status = load_segment(r, segments->items[i]);
-        if (status != FEOX_OK) {
-            return status;
-        }
+    feox_status status = FEOX_OK;
+    fx_dev_op op;
+    if (segments->count > 0) {
+        read_ahead(r, segments->items[0], &op);
     }
-    return FEOX_OK;
+    for (size_t i = 0; i < segments->count; i++) {
+        read_arrived(r, &op);
+        if (status != FEOX_OK) {
+            break;
+        }
+        if (i + 1 < segments->count) {
+            read_ahead(r, segments->items[i + 1], &op);
+        }
+        status = load_segment(r, segments->items[i]);
+    }
+    return status;
 }
 
 /* ---- Space, numbers ---- */
@@ -531,13 +587,12 @@ feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *optio
                      .large_blocks = 2 * file_blocks, /* the last group's are read twice */
                      .repairs = REPAIRS_MAX};
     r.buffer = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
-    if (r.buffer == NULL) {
-        return FEOX_ERR_MEMORY;
-    }
-    feox_status status = read_root(&r);
+    r.next = fx_mem_alloc_aligned(FX_SEGMENT_SIZE_MAX + FX_BLOCK_SIZE, FX_BLOCK_SIZE);
+    bool ready = r.buffer != NULL && r.next != NULL;
+    feox_status status = ready ? read_root(&r) : FEOX_ERR_MEMORY;
     if (status == FEOX_END) {
         status = open_new(&r, options);
-    } else {
+    } else if (ready) {
         fx_space_init(&flusher->space, flusher->dev, &flusher->readers, r.file_blocks,
                       options->file_size_limit);
         if (status == FEOX_OK) {
@@ -549,5 +604,6 @@ feox_status fx_recover_open(fx_flusher *flusher, const fx_flusher_options *optio
     fx_mem_free(r.entries);
     fx_mem_free(r.ring);
     fx_mem_free(r.buffer);
+    fx_mem_free(r.next);
     return status;
 }

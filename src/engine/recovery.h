@@ -8,6 +8,15 @@
 #include "engine/check.h"
 #include "engine/volume.h"
 
+/* Records that wait to be applied, so that their cache misses overlap. */
+#define FX_RECOVERY_WAITING 32u
+
+typedef struct fx_recovery_record {
+    fx_walked record;
+    uint64_t hash;
+    bool bad_value;
+} fx_recovery_record;
+
 typedef struct fx_recovery {
     fx_flusher *flusher;
     fx_check_sink *sink; /* hears of what is damaged; may be NULL */
@@ -16,6 +25,9 @@ typedef struct fx_recovery {
     uint64_t file_blocks;
     uint64_t large_blocks; /* of large values that may still be read: the file has no more */
     uint8_t *buffer;       /* a segment and a block more */
+    uint8_t *next;         /* the same, for the segment that is being read meanwhile */
+    fx_recovery_record waiting[FX_RECOVERY_WAITING];
+    unsigned waiting_count;
     uint8_t *ring;
     fx_journal_entry *entries; /* rising groups */
     size_t count;
@@ -27,8 +39,8 @@ typedef struct fx_recovery {
     unsigned repairs;    /* searches for a flipped bit that may still be made */
     bool torn;           /* the last entry is not whole: history ends before it */
     bool lost_entry;     /* an entry is damaged, and of which group is not known */
-    bool lost_group; /* some group's keys are not known ... */
-    uint64_t doubt;  /* ... so that versions up to this one may not be the last of theirs */
+    bool lost_group;     /* some group's keys are not known ... */
+    uint64_t doubt;      /* ... so that versions up to this one may not be the last of theirs */
 } fx_recovery;
 
 /* Counts damage and tells of it; `key` may be NULL. */
@@ -44,9 +56,11 @@ bool fx_recovery_large_fits(const fx_recovery *r, const fx_entry *entry);
 /* Takes the blocks of a large value out of what may be read: no file has more of them than blocks.
  * False: this one has. */
 bool fx_recovery_large_draw(fx_recovery *r, const fx_entry *entry);
-/* A record goes to the engine. One with a damaged value stays on disk like a large one: the key is
- * there, and reading it says what is wrong. */
+/* A record goes to the engine, in its turn: at the latest when what waits is settled, which has to
+ * be before the bytes that it points into are used again. One with a damaged value stays on disk
+ * like a large one: the key is there, and reading it says what is wrong. */
 feox_status fx_recovery_apply(fx_recovery *r, const fx_walked *record, bool bad_value);
+feox_status fx_recovery_settle(fx_recovery *r);
 
 /* replay.c: reads the ring and finds its entries; then loads them. */
 feox_status fx_replay_read(fx_recovery *r);

@@ -258,7 +258,7 @@ static feox_status load_image(fx_recovery *r, const fx_journal_segment *named, u
             return status;
         }
     }
-    return FEOX_OK;
+    return fx_recovery_settle(r);
 }
 
 static feox_status load_entry(fx_recovery *r, const fx_journal_entry *entry) {

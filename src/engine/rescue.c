@@ -156,7 +156,7 @@ static feox_status load_find(fx_recovery *r, const find *found) {
             return status;
         }
     }
-    return FEOX_OK;
+    return fx_recovery_settle(r);
 }
 
 feox_status fx_rescue_load(fx_recovery *r) {

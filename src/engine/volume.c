@@ -101,13 +101,17 @@ void fx_volume_publish(fx_flusher *flusher) {
     fx_store_relaxed(&figures->waiting, (dead + flusher->space.waiting_blocks) * FX_BLOCK_SIZE);
 }
 
+void fx_volume_count_read(fx_flusher *flusher, size_t size) {
+    fx_add_relaxed(&flusher->disk_reads, (uint64_t)1);
+    fx_add_relaxed(&flusher->disk_read_bytes, (uint64_t)size);
+}
+
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size) {
     uint64_t end = fx_dev_size(flusher->dev) / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
     if (offset > end || size > end - offset) {
         return -ERANGE;
     }
-    fx_add_relaxed(&flusher->disk_reads, (uint64_t)1);
-    fx_add_relaxed(&flusher->disk_read_bytes, (uint64_t)size);
+    fx_volume_count_read(flusher, size);
     return fx_dev_read(flusher->dev, offset, buffer, size);
 }
 

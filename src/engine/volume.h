@@ -125,6 +125,8 @@ feox_status fx_volume_status(const fx_flusher *flusher);
 uint64_t fx_volume_live_bytes(const fx_flusher *flusher);
 /* Brings the figures up to date. Owner. */
 void fx_volume_publish(fx_flusher *flusher);
+/* A read of so many bytes goes into the statistics. Any thread. */
+void fx_volume_count_read(fx_flusher *flusher, size_t size);
 /* Reads whole blocks, at most `size` bytes and not past the end of the file, which is an error.
  * 0 or -errno. Any thread. */
 int fx_volume_read(fx_flusher *flusher, uint64_t offset, void *buffer, size_t size);
