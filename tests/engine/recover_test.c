@@ -481,6 +481,15 @@ static void test_unreadable(void **state) {
     uint64_t offset = fx_get_u64(forge_record(h, h->bytes, LAST, NULL) + FX_RECORD_HEADER_SIZE);
     assert_int_equal(open_unreadable(&s, h, offset, 1, FORGE_WRITE), FEOX_ERR_IO);
     forge_drop(&s);
+    /* A block of a segment that the table names: R3. */
+    uint64_t table = (uint64_t)(forge_record(h, h->bytes, TABLE, NULL) - h->bytes);
+    assert_int_equal(open_unreadable(&s, h, table, 1, FORGE_WRITE), FEOX_ERR_IO);
+    assert_int_equal(mem_dev_operations(s.dev), 0);
+    forge_drop(&s);
+    assert_int_equal(open_unreadable(&s, h, table, 1, FORGE_READ), FEOX_OK);
+    assert_int_equal(forge_count(&s, TABLE, TABLE + 4), 0);
+    assert_true(heard(&s, "a record is damaged"));
+    forge_drop(&s);
     /* A block of the ring, and no memory: who has none is told that, as it is when there is. */
     uint64_t ring = h->root.journal.block * FX_BLOCK_SIZE;
     unsigned without_memory = 0;
