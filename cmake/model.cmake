@@ -28,7 +28,7 @@ endfunction()
 feox_small(index/epoch.h "FX_EPOCH_SLOTS 128u" "FX_EPOCH_SLOTS 2u")
 feox_small(index/table.h "FX_BUCKET_SLOTS 7u" "FX_BUCKET_SLOTS 2u")
 feox_small(index/table_read.h "FX_TABLE_BUCKETS 512u" "FX_TABLE_BUCKETS 2u"
-  "FX_TABLE_OVERFLOW 63u" "FX_TABLE_OVERFLOW 2u")
+  "FX_TABLE_OVERFLOW 63u" "FX_TABLE_OVERFLOW 2u" "uint32_t mask;" "_Alignas(8) uint32_t mask;")
 feox_small(index/table.c "BUCKETS_FIRST 8u" "BUCKETS_FIRST 1u" "OVERFLOW_SHARE 8u"
   "OVERFLOW_SHARE 1u"
   "sizeof(fx_bucket) == FX_CACHE_LINE" "1" "sizeof(fx_segment) == 9 * PAGE" "1"

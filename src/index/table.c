@@ -55,17 +55,17 @@ static fx_segment *segment_create(fx_table *table, uint32_t buckets, uint32_t de
         return NULL;
     }
     fx_slab_pool_charge(table->pool, segment_cost(buckets));
-    fx_store_relaxed(&segment->mask, buckets - 1);
     segment->depth = depth;
     overflow_init(segment);
     return segment;
 }
 
-static fx_directory *directory_create(fx_table *table, uint32_t depth) {
+static fx_directory *directory_create(fx_table *table, uint32_t depth, uint32_t buckets) {
     size_t size = sizeof(fx_directory) + ((size_t)1 << depth) * sizeof(fx_segment *);
     fx_directory *directory = fx_mem_alloc(size);
     if (directory != NULL) {
         directory->depth = depth;
+        fx_store_relaxed(&directory->mask, buckets - 1);
         directory->next = NULL;
         fx_slab_pool_charge(table->pool, (int64_t)size);
     }
@@ -83,7 +83,7 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
     while (depth < 16 && ((uint64_t)FX_TABLE_BUCKETS * 4 << depth) < expected) {
         depth++;
     }
-    fx_directory *directory = directory_create(table, depth);
+    fx_directory *directory = directory_create(table, depth, buckets);
     if (directory == NULL) {
         return false;
     }
@@ -127,11 +127,13 @@ bool fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark, c
 }
 
 void fx_table_prefetch(const fx_table *table, uint64_t hash) {
-    __builtin_prefetch(fx_bucket_of(fx_segment_of(table, hash), hash));
+    fx_segment *segment;
+    __builtin_prefetch(fx_bucket_of(table, hash, &segment));
 }
 
 void fx_table_prefetch_record(const fx_table *table, uint64_t hash) {
-    const fx_bucket *bucket = fx_bucket_of(fx_segment_of(table, hash), hash);
+    fx_segment *segment;
+    const fx_bucket *bucket = fx_bucket_of(table, hash, &segment);
     for (uint32_t found = fx_bucket_tagged(bucket, fx_slot_tag(hash)); found != 0;) {
         uint64_t slot = fx_load_relaxed(&bucket->slots[fx_bucket_take(&found)]);
         const char *record = (const char *)fx_slot_record(slot);
@@ -143,10 +145,9 @@ void fx_table_prefetch_record(const fx_table *table, uint64_t hash) {
 
 /* ---- Writing ---- */
 
-/* The slot that holds `record`, or (record NULL) a free one; NULL: none. */
-static uint64_t *slot_of(fx_segment *segment, uint64_t hash, const fx_record *record) {
-    uint64_t want = record == NULL ? 0 : fx_slot_make(hash, record);
-    for (fx_bucket *b = fx_bucket_of(segment, hash); b != NULL; b = fx_chain_next(segment, b)) {
+/* The slot with the contents `want` in the chain of `first`, 0: a free one. NULL: none. */
+static uint64_t *chain_find(fx_segment *segment, fx_bucket *first, uint64_t want) {
+    for (fx_bucket *b = first; b != NULL; b = fx_chain_next(segment, b)) {
         uint32_t found = 0;
         for (uint32_t i = 0; i < FX_BUCKET_SLOTS; i++) {
             found |= (uint32_t)(b->slots[i] == want) << i;
@@ -158,10 +159,18 @@ static uint64_t *slot_of(fx_segment *segment, uint64_t hash, const fx_record *re
     return NULL;
 }
 
+/* The slot that holds `record`, or (record NULL) a free one; NULL: none. */
+static uint64_t *slot_of(const fx_table *table, uint64_t hash, const fx_record *record) {
+    fx_segment *segment;
+    fx_bucket *first = fx_bucket_of(table, hash, &segment);
+    return chain_find(segment, first, record == NULL ? 0 : fx_slot_make(hash, record));
+}
+
 fx_record *fx_table_find_locked(const fx_table *table, uint64_t hash, const void *key,
                                 size_t key_len) {
-    fx_segment *segment = fx_segment_of(table, hash);
-    for (fx_bucket *b = fx_bucket_of(segment, hash); b != NULL; b = fx_chain_next(segment, b)) {
+    fx_segment *segment;
+    for (fx_bucket *b = fx_bucket_of(table, hash, &segment); b != NULL;
+         b = fx_chain_next(segment, b)) {
         for (uint32_t found = fx_bucket_tagged(b, fx_slot_tag(hash)); found != 0;) {
             fx_record *record = fx_slot_record(b->slots[fx_bucket_take(&found)]);
             if (fx_record_key_len(record) == key_len &&
@@ -173,14 +182,15 @@ fx_record *fx_table_find_locked(const fx_table *table, uint64_t hash, const void
     return NULL;
 }
 
-/* A free slot, by another overflow bucket if need be and `limit` allows it; NULL: none. */
-static uint64_t *slot_make_free(fx_segment *segment, uint64_t hash, uint32_t limit) {
-    uint64_t *slot = slot_of(segment, hash, NULL);
+/* A free slot in the chain of `first`, by another overflow bucket if need be and `limit` allows it;
+ * NULL: none. */
+static uint64_t *chain_make_free(fx_segment *segment, fx_bucket *first, uint32_t limit) {
+    uint64_t *slot = chain_find(segment, first, 0);
     if (slot != NULL || segment->overflow_free == 0 || segment->overflow_used >= limit) {
         return slot;
     }
-    fx_bucket *last = fx_bucket_of(segment, hash);
-    for (fx_bucket *b = last; b != NULL; b = fx_chain_next(segment, b)) {
+    fx_bucket *last = first;
+    for (fx_bucket *b = first; b != NULL; b = fx_chain_next(segment, b)) {
         last = b;
     }
     uint32_t index = segment->overflow_free;
@@ -260,7 +270,8 @@ static void move_entries(fx_table *table, fx_segment *segment, uint32_t buckets,
                 }
                 /* Never NULL: a bucket's entries come from one bucket, in the order of its chain,
                  * which is compacted below before the next begins. */
-                uint64_t *free = slot_make_free(to, hash, FX_TABLE_OVERFLOW);
+                fx_bucket *place = &to->buckets[hash & table->directory->mask];
+                uint64_t *free = chain_make_free(to, place, FX_TABLE_OVERFLOW);
                 FX_ASSERT(free != NULL);
                 if (free != NULL) {
                     fx_store_release(free, slot);
@@ -276,10 +287,10 @@ static void move_entries(fx_table *table, fx_segment *segment, uint32_t buckets,
 
 /* Twice the buckets, in place. Only while the table has one segment. */
 static void segment_double(fx_table *table, fx_segment *segment) {
-    uint32_t buckets = segment->mask + 1;
+    uint32_t buckets = table->directory->mask + 1;
     fx_slab_pool_charge(table->pool, segment_cost(buckets * 2) - segment_cost(buckets));
     moves_begin(table);
-    fx_store_release(&segment->mask, buckets * 2 - 1);
+    fx_store_release(&table->directory->mask, buckets * 2 - 1);
     move_entries(table, segment, buckets, buckets, segment);
     moves_end(table);
 }
@@ -289,7 +300,7 @@ static bool directory_double(fx_table *table) {
     if (old->depth >= DEPTH_MAX) {
         return false;
     }
-    fx_directory *now = directory_create(table, old->depth + 1);
+    fx_directory *now = directory_create(table, old->depth + 1, old->mask + 1);
     if (now == NULL) {
         return false;
     }
@@ -325,9 +336,10 @@ static bool segment_split(fx_table *table, fx_segment *segment, uint64_t hash) {
 
 bool fx_table_reserve_locked(fx_table *table, uint64_t hash) {
     for (;;) {
-        fx_segment *segment = fx_segment_of(table, hash);
-        uint32_t buckets = segment->mask + 1;
-        if (slot_make_free(segment, hash, buckets / OVERFLOW_SHARE) != NULL) {
+        fx_segment *segment;
+        fx_bucket *first = fx_bucket_of(table, hash, &segment);
+        uint32_t buckets = table->directory->mask + 1;
+        if (chain_make_free(segment, first, buckets / OVERFLOW_SHARE) != NULL) {
             return true;
         }
         if (buckets < FX_TABLE_BUCKETS) {
@@ -339,7 +351,7 @@ bool fx_table_reserve_locked(fx_table *table, uint64_t hash) {
 }
 
 void fx_table_insert_locked(fx_table *table, uint64_t hash, fx_record *record) {
-    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, NULL);
+    uint64_t *slot = slot_of(table, hash, NULL);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, fx_slot_make(hash, record));
@@ -348,16 +360,16 @@ void fx_table_insert_locked(fx_table *table, uint64_t hash, fx_record *record) {
 }
 
 void fx_table_replace_locked(fx_table *table, uint64_t hash, fx_record *old, fx_record *now) {
-    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, old);
+    uint64_t *slot = slot_of(table, hash, old);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, fx_slot_make(hash, now));
     }
 }
 
-/* Gives all its pages back: zeros, as a late reader finds them, are one empty bucket. */
+/* Gives all its pages back: zeros, as a late reader finds them, are empty buckets. */
 static void segment_discard(fx_table *table, fx_segment *segment) {
-    fx_slab_pool_charge(table->pool, -segment_cost(segment->mask + 1));
+    fx_slab_pool_charge(table->pool, -segment_cost(table->directory->mask + 1));
     fx_mem_discard(segment, sizeof *segment);
 }
 
@@ -380,7 +392,7 @@ static bool spare_reserve(fx_table *table, const fx_directory *directory) {
 void fx_table_trim_locked(fx_table *table) {
     fx_directory *directory = table->directory;
     fx_segment *first = directory->segments[0];
-    if (table->count != 0 || (first->mask + 1 == BUCKETS_FIRST && first->depth == 0) ||
+    if (table->count != 0 || (directory->mask + 1 == BUCKETS_FIRST && first->depth == 0) ||
         !spare_reserve(table, directory)) {
         return;
     }
@@ -397,14 +409,14 @@ void fx_table_trim_locked(fx_table *table) {
     }
     segment_discard(table, first);
     fx_slab_pool_charge(table->pool, segment_cost(BUCKETS_FIRST));
-    fx_store_release(&first->mask, BUCKETS_FIRST - 1);
+    fx_store_release(&directory->mask, BUCKETS_FIRST - 1);
     first->depth = 0;
     overflow_init(first);
     moves_end(table);
 }
 
 void fx_table_remove_locked(fx_table *table, uint64_t hash, fx_record *record) {
-    uint64_t *slot = slot_of(fx_segment_of(table, hash), hash, record);
+    uint64_t *slot = slot_of(table, hash, record);
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, (uint64_t)0);
@@ -419,7 +431,7 @@ void fx_table_each_locked(const fx_table *table, bool (*visit)(void *context, fx
         const fx_segment *segment = directory->segments[i];
         i += segment_stride(directory, segment);
         /* The overflow buckets lie right before the others. */
-        const fx_bucket *end = &segment->buckets[segment->mask + 1];
+        const fx_bucket *end = &segment->buckets[directory->mask + 1];
         for (const fx_bucket *b = segment->overflow; b < end; b++) {
             for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
                 if (b->slots[s] != 0 && !visit(context, fx_slot_record(b->slots[s]))) {
@@ -437,7 +449,7 @@ uint32_t fx_table_clock_locked(fx_table *table, fx_record **records) {
         table->hand_bucket = 0;
     }
     fx_segment *segment = directory->segments[table->hand_segment];
-    uint32_t all = FX_TABLE_OVERFLOW + segment->mask + 1;
+    uint32_t all = FX_TABLE_OVERFLOW + directory->mask + 1;
     uint32_t found = 0;
     for (uint32_t n = 0; n < 8 && table->hand_bucket < all; n++) {
         uint32_t at = table->hand_bucket++;
@@ -488,11 +500,11 @@ void fx_table_shape_locked(const fx_table *table, fx_table_shape *shape_out) {
     for (size_t i = 0; i < (size_t)1 << directory->depth;) {
         fx_segment *segment = directory->segments[i];
         uint64_t entries = 0;
-        for (uint32_t n = 0; n <= segment->mask; n++) {
+        for (uint32_t n = 0; n <= directory->mask; n++) {
             entries += shape_chain(segment, &segment->buckets[n], shape_out);
         }
         shape_out->entries += entries;
-        shape_out->buckets += (uint64_t)segment->mask + 1;
+        shape_out->buckets += (uint64_t)directory->mask + 1;
         shape_out->segments++;
         if (entries > shape_out->segment_max) {
             shape_out->segment_max = entries;
@@ -506,7 +518,7 @@ const char *fx_table_check_locked(const fx_table *table) {
     uint64_t count = 0;
     for (size_t i = 0; i < (size_t)1 << directory->depth;) {
         fx_segment *segment = directory->segments[i];
-        for (uint32_t n = 0; n <= segment->mask; n++) {
+        for (uint32_t n = 0; n <= directory->mask; n++) {
             for (fx_bucket *b = &segment->buckets[n]; b != NULL; b = fx_chain_next(segment, b)) {
                 for (uint32_t s = 0; s < FX_BUCKET_SLOTS; s++) {
                     if (b->slots[s] == 0) {
@@ -515,8 +527,10 @@ const char *fx_table_check_locked(const fx_table *table) {
                     const fx_record *record = fx_slot_record(b->slots[s]);
                     uint64_t hash = hash_of(table, record);
                     count++;
-                    if (fx_slot_make(hash, record) != b->slots[s] || (hash & segment->mask) != n ||
-                        fx_segment_of(table, hash) != segment) {
+                    fx_segment *owner;
+                    const fx_bucket *first = fx_bucket_of(table, hash, &owner);
+                    if (fx_slot_make(hash, record) != b->slots[s] || owner != segment ||
+                        first != &segment->buckets[n]) {
                         return "table: an entry is in the wrong place";
                     }
                     if (!fx_state_alive(fx_load_acquire(&record->state))) {

@@ -19,17 +19,19 @@
 
 /* 1 + 8 pages. A young segment uses the first buckets only and touches no more pages than that. */
 struct fx_segment {
-    uint32_t mask;          /* buckets in use - 1; racing */
     uint32_t overflow_free; /* 1 + head of the list of free overflow buckets; 0: none */
     uint32_t overflow_used;
     uint32_t depth; /* how many directory bits its entries share */
-    uint8_t padding[FX_CACHE_LINE - 16];
+    uint8_t padding[FX_CACHE_LINE - 12];
     fx_bucket overflow[FX_TABLE_OVERFLOW];
     fx_bucket buckets[FX_TABLE_BUCKETS];
 };
 
+/* The mask is here and not in the segment, whose first line readers need not touch so: while there
+ * is more than one segment, all their buckets are in use. */
 struct fx_directory {
     uint32_t depth;
+    uint32_t mask;      /* buckets in use of each segment - 1; racing */
     fx_directory *next; /* on old_directories */
     fx_segment *segments[];
 };
@@ -86,13 +88,14 @@ static inline size_t fx_directory_index(uint64_t hash, uint32_t depth) {
     return depth == 0 ? 0 : (size_t)(hash << 8 >> (64 - depth));
 }
 
-static inline fx_segment *fx_segment_of(const fx_table *table, uint64_t hash) {
+/* The first bucket of a hash, and its segment. */
+static inline fx_bucket *fx_bucket_of(const fx_table *table, uint64_t hash,
+                                      fx_segment **segment_out) {
     const fx_directory *directory = fx_load_acquire(&table->directory);
-    return fx_load_acquire(&directory->segments[fx_directory_index(hash, directory->depth)]);
-}
-
-static inline fx_bucket *fx_bucket_of(fx_segment *segment, uint64_t hash) {
-    return &segment->buckets[hash & fx_load_acquire(&segment->mask)];
+    uint32_t mask = fx_load_acquire(&directory->mask);
+    *segment_out =
+        fx_load_acquire(&directory->segments[fx_directory_index(hash, directory->depth)]);
+    return &(*segment_out)->buckets[hash & mask];
 }
 
 /* The next bucket of a chain; NULL: the end. Bounded by what readers may see: the index is inside
@@ -116,11 +119,12 @@ static inline bool fx_slot_collides(const uint64_t *slot, uint64_t value,
 /* What one pass over a chain came to. */
 typedef enum fx_table_pass { FX_PASS_FOUND, FX_PASS_NONE, FX_PASS_RETRY } fx_table_pass;
 
-static inline fx_table_pass fx_table_read_chain(fx_segment *segment, uint64_t hash, bool persistent,
-                                                bool mark, const void *key, size_t key_len,
-                                                void *buffer, size_t capacity,
+static inline fx_table_pass fx_table_read_chain(const fx_table *table, uint64_t hash,
+                                                bool persistent, bool mark, const void *key,
+                                                size_t key_len, void *buffer, size_t capacity,
                                                 fx_record_view *view_out) {
-    fx_bucket *bucket = fx_bucket_of(segment, hash);
+    fx_segment *segment;
+    fx_bucket *bucket = fx_bucket_of(table, hash, &segment);
     uint64_t tag = fx_slot_tag(hash);
     for (uint32_t hops = 0; bucket != NULL && hops <= FX_TABLE_OVERFLOW; hops++) {
         for (uint32_t found = fx_bucket_tagged(bucket, tag); found != 0;) {
@@ -156,8 +160,8 @@ static inline bool fx_table_read_inline(fx_table *table, uint64_t hash, bool per
                                         size_t capacity, fx_record_view *view_out) {
     for (unsigned tries = 0;; tries++) {
         uint64_t generation = fx_load_acquire(&table->generation);
-        fx_table_pass pass = fx_table_read_chain(fx_segment_of(table, hash), hash, persistent, mark,
-                                                 key, key_len, buffer, capacity, view_out);
+        fx_table_pass pass = fx_table_read_chain(table, hash, persistent, mark, key, key_len,
+                                                 buffer, capacity, view_out);
         if (FX_LIKELY(pass == FX_PASS_FOUND)) {
             return true;
         }

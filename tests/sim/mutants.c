@@ -50,8 +50,9 @@ const mutant mutants[] = {
     {"index/table.c", "moves_end", "store", "", 0, WEAKER(RELAXED), "table doubles"},
     /* The next three were in the code until these scenarios found them: a key that was there could
      * be missed while the table grew, on processors weaker than x86. */
-    {"index/table_read.h", "fx_bucket_of", "load", "", 0, WEAKER(RELAXED), "table doubles"},
-    {"index/table.c", "segment_double", "store", "&segment->mask", 0, WEAKER(RELAXED),
+    {"index/table_read.h", "fx_bucket_of", "load", "&directory->mask", 0, WEAKER(RELAXED),
+     "table doubles"},
+    {"index/table.c", "segment_double", "store", "&table->directory->mask", 0, WEAKER(RELAXED),
      "table doubles"},
     {"index/table.c", "chain_compact", "store", "&b->slots[i]", 0, WEAKER(RELAXED),
      "table doubles"},
@@ -61,9 +62,9 @@ const mutant mutants[] = {
     {"index/table_read.h", "fx_chain_next", "load", "", 0, WEAKER(RELAXED), "table doubles"},
     {"index/table_read.h", "fx_bucket_tagged", "load", "", 0, WEAKER(RELAXED), "table doubles"},
     {"index/table.c", "directory_double", "store", "", 0, WEAKER(RELAXED), "table splits"},
-    {"index/table_read.h", "fx_segment_of", "load", "&table->directory", 0, WEAKER(RELAXED),
+    {"index/table_read.h", "fx_bucket_of", "load", "&table->directory", 0, WEAKER(RELAXED),
      "table splits"},
-    {"index/table_read.h", "fx_segment_of", "load", "&directory->segments", 0, WEAKER(RELAXED),
+    {"index/table_read.h", "fx_bucket_of", "load", "&directory->segments", 0, WEAKER(RELAXED),
      "table splits"},
     {"index/table.c", "segment_split", "store", "&directory->segments", 0, WEAKER(RELAXED),
      "table splits"},
