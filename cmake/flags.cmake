@@ -4,6 +4,15 @@ find_package(Threads REQUIRED)
 add_library(feox_flags INTERFACE)
 target_compile_options(feox_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
   -Wstrict-prototypes -Wmissing-prototypes -fno-strict-aliasing)
+# Not as GCC likes to copy what it knows to be short: a string instruction waits until its length is
+# known, and holds back everything behind it. In a get that was as long as the rest of it.
+include(CheckCCompilerFlag)
+set(copies "vector_loop:512:noalign,libcall:-1:noalign")
+check_c_compiler_flag("-mmemcpy-strategy=${copies}" FEOX_HAS_MEMCPY_STRATEGY)
+if(FEOX_HAS_MEMCPY_STRATEGY)
+  target_compile_options(feox_flags INTERFACE -mmemcpy-strategy=${copies}
+    -mmemset-strategy=${copies})
+endif()
 if(FEOX_WERROR)
   target_compile_options(feox_flags INTERFACE -Werror)
 endif()

@@ -10,6 +10,48 @@
 
 #include "base/rng.h"
 
+static uint64_t rotate(uint64_t x, unsigned n) {
+    return x << n | x >> (64 - n);
+}
+
+static void sip_round(uint64_t v[4]) {
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+uint64_t fx_hash_sip(const fx_hash_key *key, const void *data, size_t size) {
+    const uint8_t *at = data;
+    uint64_t v[4] = {key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
+                     key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u};
+    size_t left = size;
+    for (; left >= 8; left -= 8, at += 8) {
+        uint64_t word = fx_get_u64(at);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    uint64_t last = (uint64_t)size << 56;
+    for (size_t i = 0; i < left; i++) {
+        last |= (uint64_t)at[i] << (8 * i);
+    }
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
 #if defined(__x86_64__)
 
 #include <cpuid.h>

@@ -7,7 +7,6 @@
 #include "engine/commit.h"
 #include "engine/evict.h"
 #include "engine/flusher.h"
-#include "index/table_read.h"
 
 /* Values to drop at most to keep one that was read: a reader's time is worth more. */
 #define EVICT_FOR_READ 16u
@@ -136,8 +135,8 @@ static feox_status fetch_block(fx_engine *engine, uint64_t hash, const void *key
 feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                      void *buffer, size_t capacity, fx_fetched *out) {
     for (;;) {
-        if (!fx_table_read_inline(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
-                                  engine->mark_reads, key, key_len, buffer, capacity, out)) {
+        if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
+                           engine->mark_reads, key, key_len, buffer, capacity, out)) {
             return FEOX_NOT_FOUND;
         }
         if (FX_UNLIKELY(has_expired(engine, out))) {

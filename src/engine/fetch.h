@@ -5,6 +5,7 @@
 #define FX_ENGINE_FETCH_H
 
 #include "engine/engine.h"
+#include "index/table_read.h"
 
 /* What was found. A value of up to FX_INLINE_VALUE_MAX bytes may be in the caller's buffer (block
  * is NULL); otherwise `block` holds it, with a reference for the caller. */
@@ -14,6 +15,20 @@ typedef fx_record_view fx_fetched;
  * then holds the beginning. In memory, small: two cache misses, no lock, nothing shared written. */
 feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                      void *buffer, size_t capacity, fx_fetched *out);
+/* The same, compiled into the calls for which a get's own cost counts. In `out`, version, timestamp
+ * and location are not to be used. */
+static inline feox_status fx_fetch_inline(fx_engine *engine, uint64_t hash, const void *key,
+                                          size_t key_len, void *buffer, size_t capacity,
+                                          fx_fetched *out) {
+    fx_table *table = &fx_engine_shard(engine, hash)->table;
+    fx_table_pass pass = fx_table_read_once(table, hash, false, engine->mark_reads, key, key_len,
+                                            buffer, capacity, out);
+    if (FX_LIKELY(pass == FX_PASS_FOUND && out->expiry_ns == 0 && !out->in_block)) {
+        return FEOX_OK;
+    }
+    return pass == FX_PASS_NONE ? FEOX_NOT_FOUND
+                                : fx_fetch(engine, hash, key, key_len, buffer, capacity, out);
+}
 /* The same without the value. */
 feox_status fx_fetch_info(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                           fx_fetched *out);

@@ -15,6 +15,7 @@
  */
 #include "index/table.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -122,8 +123,18 @@ void fx_table_deinit(fx_table *table) {
 
 bool fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark, const void *key,
                    size_t key_len, void *buffer, size_t capacity, fx_record_view *view_out) {
-    return fx_table_read_inline(table, hash, persistent, mark, key, key_len, buffer, capacity,
-                                view_out);
+    for (unsigned tries = 0;; tries++) {
+        fx_table_pass pass = fx_table_read_once(table, hash, persistent, mark, key, key_len, buffer,
+                                                capacity, view_out);
+        if (FX_LIKELY(pass != FX_PASS_RETRY)) {
+            return pass == FX_PASS_FOUND;
+        }
+        if (tries < 64) {
+            fx_pause();
+        } else {
+            (void)sched_yield();
+        }
+    }
 }
 
 void fx_table_prefetch(const fx_table *table, uint64_t hash) {

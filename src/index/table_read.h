@@ -5,7 +5,6 @@
 #ifndef FX_INDEX_TABLE_READ_H
 #define FX_INDEX_TABLE_READ_H
 
-#include <sched.h>
 #if defined(__x86_64__)
 #include <emmintrin.h>
 #endif
@@ -155,26 +154,19 @@ static inline fx_table_pass fx_table_read_chain(const fx_table *table, uint64_t 
     return FX_PASS_NONE;
 }
 
-static inline bool fx_table_read_inline(fx_table *table, uint64_t hash, bool persistent, bool mark,
-                                        const void *key, size_t key_len, void *buffer,
-                                        size_t capacity, fx_record_view *view_out) {
-    for (unsigned tries = 0;; tries++) {
-        uint64_t generation = fx_load_acquire(&table->generation);
-        fx_table_pass pass = fx_table_read_chain(table, hash, persistent, mark, key, key_len,
-                                                 buffer, capacity, view_out);
-        if (FX_LIKELY(pass == FX_PASS_FOUND)) {
-            return true;
-        }
-        if (pass == FX_PASS_NONE && (generation & 1) == 0 &&
-            fx_load_acquire(&table->generation) == generation) {
-            return false;
-        }
-        if (tries < 64) {
-            fx_pause();
-        } else {
-            (void)sched_yield();
-        }
+/* FX_PASS_NONE: there is no such key. */
+static inline fx_table_pass fx_table_read_once(const fx_table *table, uint64_t hash,
+                                               bool persistent, bool mark, const void *key,
+                                               size_t key_len, void *buffer, size_t capacity,
+                                               fx_record_view *view_out) {
+    uint64_t generation = fx_load_acquire(&table->generation);
+    fx_table_pass pass = fx_table_read_chain(table, hash, persistent, mark, key, key_len, buffer,
+                                             capacity, view_out);
+    if (FX_LIKELY(pass != FX_PASS_NONE)) {
+        return pass;
     }
+    bool moved = (generation & 1) != 0 || fx_load_acquire(&table->generation) != generation;
+    return moved ? FX_PASS_RETRY : FX_PASS_NONE;
 }
 
 #endif

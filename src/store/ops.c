@@ -171,8 +171,8 @@ feox_status feox_get_into(feox_store *store, const void *key, size_t key_len, vo
         return fx_report(FEOX_ERR_ARGUMENT);
     }
     fx_fetched fetched;
-    status = fx_fetch(&store->engine, fx_engine_hash(&store->engine, key, key_len), key, key_len,
-                      buffer, capacity, &fetched);
+    status = fx_fetch_inline(&store->engine, fx_engine_hash(&store->engine, key, key_len), key,
+                             key_len, buffer, capacity, &fetched);
     return status != FEOX_OK ? fx_report(status)
                              : deliver(&fetched, buffer, capacity, value_len_out);
 }
@@ -246,8 +246,8 @@ feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count)
             feox_lookup *l = &lookups[base + i];
             fx_fetched fetched;
             if (l->status == FEOX_OK) {
-                l->status = fx_fetch(&store->engine, hashes[i], l->key, l->key_len, l->buffer,
-                                     l->capacity, &fetched);
+                l->status = fx_fetch_inline(&store->engine, hashes[i], l->key, l->key_len,
+                                            l->buffer, l->capacity, &fetched);
                 if (l->status == FEOX_OK) {
                     l->status = deliver(&fetched, l->buffer, l->capacity, &l->value_len);
                 }

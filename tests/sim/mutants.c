@@ -43,9 +43,9 @@ const mutant mutants[] = {
     {"index/epoch.c", "fx_epoch_safe", "load", "&epoch->slots", 0, STUCK, "epoch"},
     {"index/epoch.c", "fx_epoch_unpin", "store", "", 0, WEAKER(RELAXED), "epoch"},
     /* The table. */
-    {"index/table_read.h", "fx_table_read_inline", "load", "&table->generation", 2, STUCK,
+    {"index/table_read.h", "fx_table_read_once", "load", "&table->generation", 2, STUCK,
      "table doubles"},
-    {"index/table_read.h", "fx_table_read_inline", "load", "&table->generation", 1, WEAKER(RELAXED),
+    {"index/table_read.h", "fx_table_read_once", "load", "&table->generation", 1, WEAKER(RELAXED),
      "table doubles"},
     {"index/table.c", "moves_end", "store", "", 0, WEAKER(RELAXED), "table doubles"},
     /* The next three were in the code until these scenarios found them: a key that was there could
