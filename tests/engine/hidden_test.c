@@ -418,6 +418,30 @@ static void test_taken_back(void **state) {
     world_destroy(w);
 }
 
+/* Nor does it leave its memory behind. */
+static void test_taken_back_with_its_memory(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    uint64_t memory = 0;
+    for (uint32_t i = 0; i < 50; i++) {
+        uint32_t key = 0;
+        fx_committed committed = {0};
+        fx_change change = change_of(w, &key, 37);
+        change.kept = false;
+        assert_int_equal(relieve(w, &change), FEOX_OK);
+        assert_int_equal(try_write(w, &change, false, &committed), FEOX_OK);
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
+        fx_spinlock_lock(&shard->lock);
+        assert_true(fx_commit_cancel_locked(shard, committed.version));
+        fx_spinlock_unlock(&shard->lock);
+        fx_block_pool_trim(&w->stage.engine.blocks, true);
+        memory = i == 0 ? fx_engine_memory(&w->stage.engine) : memory;
+        assert_true(fx_engine_memory(&w->stage.engine) < memory + FX_LARGE_VALUE_MIN);
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 /* The clean place of a key and its version. */
 static uint64_t place_of(world *w, uint32_t key, uint64_t *version_out) {
     uint64_t hash = fx_engine_hash(&w->stage.engine, &key, sizeof key);
@@ -748,6 +772,7 @@ int main(void) {
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_awaited_writes_stand_alone),
         cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_taken_back_with_its_memory),
         cmocka_unit_test(test_another_place),
         cmocka_unit_test(test_awaited_over_dirty),
         cmocka_unit_test(test_same_hash),
