@@ -659,6 +659,32 @@ static void test_no_new_file(void **state) {
     mem_dev_destroy(dev);
 }
 
+/* A file that was being made when the power failed, over bytes of other files: the ring is empty
+ * before anything of the new store is believed. */
+static void test_ring_is_emptied(void **state) {
+    (void)state;
+    size_t size = (size_t)8 << 20;
+    forge_store s = {0};
+    uint8_t *bytes = malloc(size);
+    memset(bytes, 0xab, size);
+    memset(bytes, 0, FX_SUPERBLOCK_AREA);
+    const fx_superblock root = {.id = {.low = 5, .high = 6},
+                                .generation = 2,
+                                .flags = FX_SUPERBLOCK_UNFINISHED,
+                                .journal = {.block = FX_SUPERBLOCK_COPIES, .count = RING},
+                                .file_blocks = size / FX_BLOCK_SIZE};
+    fx_superblock_encode(bytes, &root);
+    assert_int_equal(forge_open_bytes(&s, bytes, size, FORGE_WRITE), FEOX_OK);
+    const fx_extent *ring = &s.engine.flusher->root.journal;
+    const uint8_t *at = mem_dev_bytes(s.dev) + ring->block * FX_BLOCK_SIZE;
+    assert_true(ring->count > RING);
+    for (size_t i = 0; i < ring->count * FX_BLOCK_SIZE; i++) {
+        assert_true(at[i] == 0);
+    }
+    forge_drop(&s);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_named_segments),     cmocka_unit_test(test_large_in_table),
@@ -670,6 +696,7 @@ int main(void) {
         cmocka_unit_test(test_no_new_file),        cmocka_unit_test(test_root_not_written),
         cmocka_unit_test(test_cut_short),          cmocka_unit_test(test_versions_never_given),
         cmocka_unit_test(test_times_never_told),   cmocka_unit_test(test_no_memory_for_a_table),
+        cmocka_unit_test(test_ring_is_emptied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
