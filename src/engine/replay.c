@@ -220,6 +220,9 @@ static feox_status add_segment(fx_recovery *r, const fx_journal_segment *named,
             fx_segment_set_live(segment, record.offset);
         }
     }
+    if (segment != NULL) {
+        segment->known_count = segment->record_count;
+    }
     if (status == FEOX_OK && !fx_segments_reserve(&flusher->segments, 1)) {
         status = FEOX_ERR_MEMORY;
     }

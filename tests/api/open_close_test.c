@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include "support/kit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -323,6 +325,60 @@ static void flush_then_copy_holds_everything(void **state) {
     assert_ok(feox_close(store));
 }
 
+/* The signals that a thread of ours lets through, but for those that nobody can block and SIGSYS,
+ * which a filter sends and sanitizers need. */
+static uint64_t signals_taken(const char *thread) {
+    char path[300];
+    char line[200];
+    unsigned long long blocked = UINT64_MAX; /* gone meanwhile */
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        (void)sscanf(line, "SigBlk: %llx", &blocked);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    uint64_t others = 0x7fffffffu;
+    others &= ~(1u << (SIGKILL - 1) | 1u << (SIGSTOP - 1) | 1u << (SIGSYS - 1));
+    return others & ~blocked;
+}
+
+/* A signal is for the host: none of the library's threads can be given one. */
+static void signals_are_not_for_our_threads(void **state) {
+    (void)state;
+    static const int backends[] = {FEOX_IO_AUTO, FEOX_IO_THREADS};
+    DIR *tasks = opendir("/proc/self/task");
+    if (tasks == NULL) {
+        print_message("skipped: there is no /proc/self/task here\n");
+        skip();
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        const char *path = fx_temp_fresh("signals");
+        unsigned threads = 0;
+        feox_options options;
+        feox_store *store = NULL;
+        kit_options_init(&options);
+        options.io_backend = backends[i];
+        assert_ok(feox_open(path, &options, &store));
+        void *value = calloc(1, 3 << 20); /* in several writes at a time, for which there is help */
+        assert_ok(feox_insert(store, "key", 3, value, 3 << 20));
+        assert_ok(feox_flush(store));
+        free(value);
+        rewinddir(tasks);
+        for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+            if (task->d_name[0] != '.' && atoi(task->d_name) != gettid()) {
+                threads++;
+                assert_int_equal(signals_taken(task->d_name), 0);
+            }
+        }
+        assert_true(threads >= (backends[i] == FEOX_IO_THREADS ? 3 : 1));
+        assert_ok(feox_close(store));
+        fx_file_remove(path);
+    }
+    (void)closedir(tasks);
+}
+
 static void version_and_texts(void **state) {
     (void)state;
     char wanted[32];
@@ -361,6 +417,7 @@ int main(void) {
         cmocka_unit_test(another_process_is_busy),
         cmocka_unit_test(read_only_writes_nothing),
         cmocka_unit_test(flush_then_copy_holds_everything),
+        cmocka_unit_test(signals_are_not_for_our_threads),
         cmocka_unit_test(version_and_texts),
     };
     return cmocka_run_group_tests_name("api/open_close", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,17 @@ int flock(int fd, int operation) {
         call();
     }
     return (int)syscall(SYS_flock, fd, operation);
+}
+
+static int fallocate_calls = -1; /* so many work, then there is no space; below 0: all */
+
+int fallocate(int fd, int mode, off_t offset, off_t size) {
+    if (fallocate_calls == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    fallocate_calls -= fallocate_calls > 0;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, size);
 }
 
 /* ---- Opening and locking -------------------------------------------------------------------- */
@@ -450,6 +462,25 @@ static void test_grow_and_shrink(void **state) {
     free(buffer);
 }
 
+/* A growth takes several calls; what the first ones got is given back when a later one fails. */
+static void test_growth_ends_half_way(void **state) {
+    int backend = *(int *)*state;
+    const char *path = fx_temp_fresh("half");
+    fx_dev *dev = fx_devs_new(path, backend);
+    assert_int_equal(fx_dev_grow(dev, 16 * BLOCK), 0);
+    fallocate_calls = 1;
+    int result = fx_dev_grow(dev, (uint64_t)80 << 20);
+    int left = fallocate_calls;
+    fallocate_calls = -1;
+    assert_int_equal(left, 0);
+    assert_int_equal(result, -ENOSPC);
+    assert_int_equal(fx_dev_size(dev), 16 * BLOCK);
+    assert_int_equal(fx_file_size(path), 16 * BLOCK);
+    assert_int_equal(fx_dev_grow(dev, 32 * BLOCK), 0);
+    fx_dev_close(dev);
+    fx_file_remove(path);
+}
+
 static void child_no_fallocate(const char *path, int backend) {
     fx_dev *dev = NULL;
     fx_file_write(path, "abc", 3);
@@ -546,6 +577,7 @@ int main(void) {
         cmocka_unit_test(test_low_descriptors),
         BOTH(test_read),
         BOTH(test_grow_and_shrink),
+        BOTH(test_growth_ends_half_way),
         BOTH(test_refused_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* Which calls of the system a store makes before it says that something is safe: what is written is
- * flushed, a new length is synced before anything lies there, a new name has its directory synced.
+ * flushed, a new length is synced before anything lies there, a new name has its directory synced,
+ * and one of the two roots is always safe.
  * A file system that forgets all the rest is hard to have; counting costs nothing and misses none.
  */
 #define _GNU_SOURCE
@@ -13,6 +14,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { BLOCK = 4096 };
+
 /* ---- A system that is watched --------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -25,6 +28,8 @@ static struct {
     bool name_open;        /* nothing synced the directory since the file was made */
     bool wrote_behind;     /* ... and something was written behind the length that is safe */
     bool named_too_early;  /* the directory was synced before what the file begins with */
+    bool roots_open[2];    /* that copy of the root was written, and no flush has covered it */
+    bool no_root;          /* ... and then the other one: a power cut may leave neither */
     bool refuse_dsync;
     uint64_t safe_length;
     unsigned lengths, dsyncs, flushes;
@@ -47,6 +52,10 @@ static void note_write(int fd, size_t size, off_t offset, bool safe) {
         seen.writes_open = seen.writes_open || !safe;
         seen.dsyncs += safe;
         seen.wrote_behind = seen.wrote_behind || (uint64_t)offset + size > seen.safe_length;
+        if (offset < 2 * BLOCK) {
+            seen.roots_open[offset / BLOCK] = !safe;
+            seen.no_root = seen.no_root || (seen.roots_open[0] && seen.roots_open[1]);
+        }
     }
     pthread_mutex_unlock(&lock);
 }
@@ -55,7 +64,7 @@ static void note_sync(int fd, bool length) {
     struct stat status;
     pthread_mutex_lock(&lock);
     if (is_watched(fd)) {
-        seen.writes_open = false;
+        seen.writes_open = seen.roots_open[0] = seen.roots_open[1] = false;
         seen.length_open = seen.length_open && !length;
         seen.flushes++;
         if (length && fstat(fd, &status) == 0) {
@@ -135,6 +144,7 @@ static void close_watched(feox_store *store) {
     assert_ok(feox_close(store));
     assert_false(seen.length_open);
     assert_false(seen.wrote_behind);
+    assert_false(seen.no_root);
     fx_file_remove(seen.path);
     seen.path[0] = 0;
 }

@@ -3,13 +3,17 @@
  * each other, also while their group is being written or had to be put back. Lack of memory at
  * every point: it is retried, or the store becomes read-only, and nothing is lost.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -21,6 +25,7 @@
 #include "engine/commit.h"
 #include "engine/fetch.h"
 #include "engine/flusher.h"
+#include "engine/group.h"
 #include "engine/order.h"
 #include "engine/sweeper.h"
 #include "engine/volume.h"
@@ -413,6 +418,30 @@ static void test_taken_back(void **state) {
     world_destroy(w);
 }
 
+/* Nor does it leave its memory behind. */
+static void test_taken_back_with_its_memory(void **state) {
+    (void)state;
+    world *w = world_create(1);
+    uint64_t memory = 0;
+    for (uint32_t i = 0; i < 50; i++) {
+        uint32_t key = 0;
+        fx_committed committed = {0};
+        fx_change change = change_of(w, &key, 37);
+        change.kept = false;
+        assert_int_equal(relieve(w, &change), FEOX_OK);
+        assert_int_equal(try_write(w, &change, false, &committed), FEOX_OK);
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
+        fx_spinlock_lock(&shard->lock);
+        assert_true(fx_commit_cancel_locked(shard, committed.version));
+        fx_spinlock_unlock(&shard->lock);
+        fx_block_pool_trim(&w->stage.engine.blocks, true);
+        memory = i == 0 ? fx_engine_memory(&w->stage.engine) : memory;
+        assert_true(fx_engine_memory(&w->stage.engine) < memory + FX_LARGE_VALUE_MIN);
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 /* The clean place of a key and its version. */
 static uint64_t place_of(world *w, uint32_t key, uint64_t *version_out) {
     uint64_t hash = fx_engine_hash(&w->stage.engine, &key, sizeof key);
@@ -647,6 +676,7 @@ typedef struct guest {
     uint64_t group;
     uint64_t timeout_ms;
     feox_status status;
+    pid_t thread; /* atomic; 0: not there yet */
 } guest;
 
 static void *wait_as_guest(void *argument) {
@@ -679,6 +709,61 @@ static void test_back_in_time(void **state) {
     world_destroy(w);
 }
 
+static void *wait_to_lead(void *argument) {
+    guest *g = argument;
+    fx_store_release(&g->thread, gettid());
+    g->status = fx_flusher_sync(g->flusher, g->group, 5000);
+    return NULL;
+}
+
+/* The state letter of a thread, as the system tells it. */
+static char state_of(const guest *g) {
+    char path[64];
+    char line[200] = "";
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)fx_load_acquire(&g->thread));
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        (void)fread(line, 1, sizeof line - 1, file);
+        (void)fclose(file);
+    }
+    const char *end = strrchr(line, ')');
+    return end != NULL ? end[2] : '?';
+}
+
+/* Several wait for the group that somebody else leads. When it is durable all of them go: none is
+ * left until somebody happens to flush again. */
+static void test_all_go(void **state) {
+    (void)state;
+    enum { WAITERS = 4 };
+    world *w = world_create(1);
+    fx_flusher *flusher = w->stage.engine.flusher;
+    guest guests[WAITERS];
+    pthread_t threads[WAITERS];
+    memset(guests, 0, sizeof guests);
+    write_kept(w, 0, false);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    write_kept(w, 1, false);
+    fx_flusher_enter(flusher);
+    for (unsigned i = 0; i < WAITERS; i++) {
+        guests[i].flusher = flusher;
+        guests[i].group = fx_flusher_open_group(flusher);
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_to_lead, &guests[i]), 0);
+    }
+    for (unsigned i = 0; i < WAITERS; i++) {
+        while (state_of(&guests[i]) != 'S') {
+            (void)sched_yield();
+        }
+    }
+    assert_int_equal(fx_group_flush(flusher, ++w->stage.now), FEOX_OK);
+    fx_flusher_leave(flusher);
+    for (unsigned i = 0; i < WAITERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(guests[i].status, FEOX_OK);
+    }
+    assert_int_equal(world_close(w), FEOX_OK);
+    world_destroy(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hidden_until_durable),
@@ -687,6 +772,7 @@ int main(void) {
         cmocka_unit_test(test_back_pressure),
         cmocka_unit_test(test_awaited_writes_stand_alone),
         cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_taken_back_with_its_memory),
         cmocka_unit_test(test_another_place),
         cmocka_unit_test(test_awaited_over_dirty),
         cmocka_unit_test(test_same_hash),
@@ -694,6 +780,7 @@ int main(void) {
         cmocka_unit_test(test_no_memory_to_show),
         cmocka_unit_test(test_device_fails),
         cmocka_unit_test(test_back_in_time),
+        cmocka_unit_test(test_all_go),
     };
     return cmocka_run_group_tests_name("engine/hidden", tests, NULL, NULL);
 }

@@ -269,6 +269,10 @@ static void test_shared_large_value(void **state) {
         assert_int_equal(forge_get(&s, 0), FEOX_OK);
         assert_true(last == 0 || forge_get(&s, 1) == FEOX_NOT_FOUND);
         forge_drop(&s);
+        /* Who may write would give the value's blocks away with the first of them that dies. */
+        assert_int_equal(forge_open_bytes(&s, bytes, h->size, FORGE_WRITE),
+                         last == 0 ? FEOX_ERR_CORRUPT : FEOX_OK);
+        forge_drop(&s);
         free(bytes);
         hostile_free(h);
     }
@@ -291,6 +295,82 @@ static void test_bad_padding(void **state) {
         forge_drop(&s);
     }
     free(bytes);
+    hostile_free(h);
+}
+
+/* ---- Numbers that nobody gave ---- */
+
+static void seal_root(uint8_t *bytes, fx_superblock root) {
+    for (unsigned i = 0; i < FX_SUPERBLOCK_COPIES; i++, root.generation++) {
+        fx_superblock_encode(bytes + root.generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, &root);
+    }
+}
+
+/* The record is not believed: the key is not there, and the others are. */
+static void test_versions_never_given(void **state) {
+    (void)state;
+    static const uint64_t versions[] = {0, 255, FX_COUNTER_END << 8, UINT64_MAX >> 2};
+    static const uint32_t keys[] = {TABLE, INLINE};
+    hostile *h = make(LAST);
+    for (unsigned k = 0; k < 2; k++) {
+        for (unsigned i = 0; i < sizeof versions / sizeof versions[0]; i++) {
+            uint8_t *bytes = forge_copy(h);
+            forge_store s = {0};
+            fx_put_u64(forge_record(h, bytes, keys[k], NULL) + 16, versions[i]);
+            hostile_reseal(h, bytes, h->size);
+            assert_int_equal(forge_open_bytes(&s, bytes, h->size, FORGE_READ), FEOX_OK);
+            assert_true(heard(&s, "a record has a version that was never given"));
+            assert_int_equal(forge_get(&s, keys[k]), FEOX_NOT_FOUND);
+            assert_int_equal(forge_count(&s, TABLE, LAST + 2),
+                             4 + 1 + INLINE_COUNT + 1 + PACKED_COUNT + 2 - 1);
+            forge_drop(&s);
+            free(bytes);
+        }
+    }
+    hostile_free(h);
+}
+
+/* A time that no clock says is not where the store's time goes on. */
+static void test_times_never_told(void **state) {
+    (void)state;
+    static const uint64_t times[] = {FX_TIME_END - 1, FX_TIME_END, UINT64_MAX};
+    hostile *h = make(LAST);
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t *bytes = forge_copy(h);
+        forge_store s = {0};
+        fx_superblock root = h->root;
+        root.time_ns = times[i];
+        seal_root(bytes, root);
+        assert_int_equal(forge_open_bytes(&s, bytes, h->size, FORGE_READ), FEOX_OK);
+        assert_int_equal(fx_flusher_time(s.engine.flusher), i == 0 ? times[i] : 0);
+        assert_int_equal(forge_count(&s, TABLE, LAST + 2),
+                         4 + 1 + INLINE_COUNT + 1 + PACKED_COUNT + 2);
+        forge_drop(&s);
+        free(bytes);
+    }
+    hostile_free(h);
+}
+
+/* The root names what the file has no more: that is seen before anything else is believed. */
+static void test_cut_short(void **state) {
+    (void)state;
+    hostile *h = make(LAST);
+    uint64_t table = h->root.checkpoint.block;
+    table = table > h->root.mirror ? table : h->root.mirror;
+    uint64_t ring = h->root.journal.block + h->root.journal.count;
+    uint64_t needed = table + h->root.checkpoint.count;
+    needed = needed > ring ? needed : ring;
+    for (uint64_t blocks = needed - 1; blocks >= FX_SUPERBLOCK_COPIES; blocks--) {
+        for (forge_mode mode = FORGE_READ; mode <= FORGE_WRITE; mode++) {
+            forge_store s = {0};
+            assert_int_equal(
+                forge_open_bytes(&s, h->bytes, (size_t)blocks * FX_BLOCK_SIZE, mode),
+                FEOX_ERR_CORRUPT);
+            assert_non_null(strstr(feox_last_error(), "cut short"));
+            assert_int_equal(mem_dev_operations(s.dev), 0);
+            forge_drop(&s);
+        }
+    }
     hostile_free(h);
 }
 
@@ -333,12 +413,6 @@ static void test_no_search_left(void **state) {
 }
 
 /* ---- Where the ring is, and how much room there is ---- */
-
-static void seal_root(uint8_t *bytes, fx_superblock root) {
-    for (unsigned i = 0; i < FX_SUPERBLOCK_COPIES; i++, root.generation++) {
-        fx_superblock_encode(bytes + root.generation % FX_SUPERBLOCK_COPIES * FX_BLOCK_SIZE, &root);
-    }
-}
 
 /* An empty store whose ring begins at `block`, in a file of so many. */
 static uint8_t *empty_store(uint64_t block, uint64_t blocks) {
@@ -437,6 +511,41 @@ static void test_no_room_for_a_table(void **state) {
         free(bytes);
         hostile_free(h);
     }
+}
+
+/* Groups in the ring, and no memory for the table that opening would write: they stay where they
+ * are, and the next group goes behind them. */
+static void test_no_memory_for_a_table(void **state) {
+    (void)state;
+    forge_store s;
+    unsigned kept = 0;
+    forge_create(&s, RING);
+    assert_int_equal(forge_put(&s, 0, 4, FORGE_SMALL), FEOX_OK);
+    assert_int_equal(forge_put(&s, 4, 8, FORGE_SMALL), FEOX_OK);
+    hostile *h = forge_end(&s);
+    bool table = false;
+    for (uint64_t n = 1; !table; n++) {
+        s.fail_next = n;
+        feox_status status = forge_open_bytes(&s, h->bytes, h->size, FORGE_WRITE);
+        assert_true(status == FEOX_OK || status == FEOX_ERR_MEMORY);
+        table = s.engine.flusher != NULL && s.engine.flusher->figures.checkpoints > 0;
+        if (status == FEOX_OK && !table) {
+            kept++;
+            assert_int_equal(forge_put(&s, 8, 9, FORGE_SMALL), FEOX_OK);
+            s.fail_next = 0;
+            uint8_t *bytes = malloc(mem_dev_size(s.dev)); /* as a crash would leave it */
+            size_t size = mem_dev_size(s.dev);
+            memcpy(bytes, mem_dev_bytes(s.dev), size);
+            forge_drop(&s);
+            assert_int_equal(forge_open_bytes(&s, bytes, size, FORGE_READ), FEOX_OK);
+            assert_string_equal(s.heard, "");
+            assert_int_equal(forge_count(&s, 0, 9), 9);
+            free(bytes);
+        }
+        forge_drop(&s);
+    }
+    assert_true(kept > 0);
+    hostile_free(h);
 }
 
 /* The first thing that opening a sound store writes is its root. */
@@ -550,6 +659,32 @@ static void test_no_new_file(void **state) {
     mem_dev_destroy(dev);
 }
 
+/* A file that was being made when the power failed, over bytes of other files: the ring is empty
+ * before anything of the new store is believed. */
+static void test_ring_is_emptied(void **state) {
+    (void)state;
+    size_t size = (size_t)8 << 20;
+    forge_store s = {0};
+    uint8_t *bytes = malloc(size);
+    memset(bytes, 0xab, size);
+    memset(bytes, 0, FX_SUPERBLOCK_AREA);
+    const fx_superblock root = {.id = {.low = 5, .high = 6},
+                                .generation = 2,
+                                .flags = FX_SUPERBLOCK_UNFINISHED,
+                                .journal = {.block = FX_SUPERBLOCK_COPIES, .count = RING},
+                                .file_blocks = size / FX_BLOCK_SIZE};
+    fx_superblock_encode(bytes, &root);
+    assert_int_equal(forge_open_bytes(&s, bytes, size, FORGE_WRITE), FEOX_OK);
+    const fx_extent *ring = &s.engine.flusher->root.journal;
+    const uint8_t *at = mem_dev_bytes(s.dev) + ring->block * FX_BLOCK_SIZE;
+    assert_true(ring->count > RING);
+    for (size_t i = 0; i < ring->count * FX_BLOCK_SIZE; i++) {
+        assert_true(at[i] == 0);
+    }
+    forge_drop(&s);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_named_segments),     cmocka_unit_test(test_large_in_table),
@@ -559,6 +694,9 @@ int main(void) {
         cmocka_unit_test(test_nothing_but_a_ring), cmocka_unit_test(test_no_room_for_a_table),
         cmocka_unit_test(test_unreadable),         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_new_file),        cmocka_unit_test(test_root_not_written),
+        cmocka_unit_test(test_cut_short),          cmocka_unit_test(test_versions_never_given),
+        cmocka_unit_test(test_times_never_told),   cmocka_unit_test(test_no_memory_for_a_table),
+        cmocka_unit_test(test_ring_is_emptied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

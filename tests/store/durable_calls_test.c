@@ -1,10 +1,14 @@
 /* Every call that writes, durable: while its group is not on stable storage nobody sees it, and
  * when it has returned the file has it. The test holds the volume, so no group can be written. */
 #define _GNU_SOURCE
+#include "support/tap.h"
+
 #include "support/kit.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 
 #include "base/atomic.h"
 #include "engine/volume.h"
@@ -181,10 +185,108 @@ static void test_durable_write(void **state) {
     }
 }
 
+/* ---- A device that fails ---- */
+
+static uint64_t fail_from;
+static _Atomic uint64_t writes_seen;
+
+/* From that one on every call that writes or flushes fails. */
+static bool fail_late(const tap_event *e, long *result) {
+    bool writes = e->call == TAP_WRITE || e->call == TAP_WRITE_SYNC || e->call == TAP_RING_WRITE ||
+                  e->call == TAP_DATA_SYNC;
+    if (!writes || atomic_fetch_add(&writes_seen, 1) + 1 < fail_from) {
+        return false;
+    }
+    *result = -EIO;
+    return true;
+}
+
+static feox_status get_letter(feox_store *store, char *letter) {
+    size_t size = 0;
+    *letter = 0;
+    return feox_get_into(store, "key", 3, letter, 1, &size);
+}
+
+/* Of several pairs some may be durable when the device fails, here the first of a key that comes
+ * twice: each is told what became of it. */
+static void test_some_of_many(void **state) {
+    (void)state;
+    const feox_pair pairs[] = {{{"key", 3}, {"a", 1}}, {{"key", 3}, {"b", 1}}};
+    unsigned halves = 0;
+    feox_status statuses[2] = {FEOX_ERR_IO, FEOX_ERR_IO};
+    for (uint64_t n = 1; statuses[1] != FEOX_OK; n++) {
+        feox_options options;
+        feox_store *store = NULL;
+        char letter;
+        const char *path = fx_temp_fresh("many");
+        kit_options_init(&options);
+        options.flush_interval_ms = options.sweep_interval_ms = 3600000;
+        options.durability = FEOX_DURABILITY_DURABLE;
+        assert_ok(feox_open(path, &options, &store));
+        assert_ok(feox_insert(store, "first", 5, "x", 1)); /* from now on there is room */
+        fail_from = n;
+        atomic_store(&writes_seen, 0);
+        tap_set(fail_late);
+        feox_status first = feox_insert_many(store, pairs, 2, statuses);
+        tap_set(NULL);
+        assert_status(first, statuses[0] != FEOX_OK ? statuses[0] : statuses[1]);
+        assert_true(statuses[1] == FEOX_OK || statuses[1] == FEOX_ERR_IO);
+        feox_status got = get_letter(store, &letter);
+        assert_status(got, statuses[0] == FEOX_OK ? FEOX_OK : FEOX_NOT_FOUND);
+        assert_int_equal(letter, statuses[1] == FEOX_OK ? 'b' : statuses[0] == FEOX_OK ? 'a' : 0);
+        halves += statuses[0] == FEOX_OK && statuses[1] != FEOX_OK;
+        assert_status(feox_close(store), statuses[1]);
+        fx_file_remove(path);
+    }
+    assert_true(halves > 0);
+}
+
+/* ---- The event ---- */
+
+static feox_store *flushed_meanwhile;
+
+/* Takes the place of the C library's function: what happens just before an event is cleared. */
+int eventfd_read(int fd, eventfd_t *value) {
+    feox_store *store = flushed_meanwhile;
+    flushed_meanwhile = NULL;
+    if (store != NULL) {
+        assert_ok(feox_flush(store));
+    }
+    return read(fd, value, sizeof *value) == (ssize_t)sizeof *value ? 0 : -1;
+}
+
+/* Whoever asks while the sequence moves is told where it is now, or finds the descriptor readable
+ * and asks again. */
+static void test_no_event_is_lost(void **state) {
+    (void)state;
+    feox_options options;
+    feox_store *store = NULL;
+    struct pollfd event = {.events = POLLIN};
+    feox_written written;
+    uint64_t sequence = 0;
+    const char *path = fx_temp_fresh("event");
+    kit_options_init(&options);
+    options.flush_interval_ms = options.sweep_interval_ms = 3600000;
+    assert_ok(feox_open(path, &options, &store));
+    assert_ok(feox_durable_fd(store, &event.fd));
+    assert_ok(feox_insert_with(store, "key", 3, "x", 1, NULL, &written));
+    assert_ok(feox_durable_sequence(store, &sequence));
+    assert_true(sequence < written.sequence);
+    assert_int_equal(poll(&event, 1, 0), 0);
+    flushed_meanwhile = store;
+    assert_ok(feox_durable_sequence(store, &sequence));
+    assert_null(flushed_meanwhile);
+    assert_true(sequence >= written.sequence || poll(&event, 1, 0) == 1);
+    assert_ok(feox_close(store));
+    fx_file_remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_durable_store),
         cmocka_unit_test(test_durable_write),
+        cmocka_unit_test(test_some_of_many),
+        cmocka_unit_test(test_no_event_is_lost),
     };
     return cmocka_run_group_tests_name("store/durable_calls", tests, NULL, NULL);
 }

@@ -1,0 +1,88 @@
+/* dev: whatever the ring says of a transfer. After an interruption or a part of it the rest comes,
+ * from the place that was reached; an error is an error.
+ */
+#define _GNU_SOURCE
+#include "support/tap.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "support/devs.h"
+#include "support/temp.h"
+
+enum { SIZE = 64 * (int)FX_BLOCK_SIZE };
+
+/* Of the first transfer: -errno, or so many bytes of it, which are transferred then. */
+static const long answers[] = {-EINTR, -EAGAIN, -ECANCELED, -EINVAL,    0,    512,
+                               4096,   4608,    32768,      SIZE - 512, -EIO, -ENOSPC};
+
+static long answer;
+static bool answered;
+
+static bool answer_once(const tap_event *e, long *result) {
+    if ((e->call != TAP_RING_READ && e->call != TAP_RING_WRITE) || answered) {
+        return false;
+    }
+    answered = true;
+    *result = answer > 0 ? tap_do(e, (size_t)answer) : answer;
+    return true;
+}
+
+static int wanted(void) {
+    return answer == -EIO || answer == -ENOSPC ? (int)answer : 0;
+}
+
+static int transfer(fx_dev *dev, fx_dev_kind kind, void *buffer) {
+    fx_dev_queue *queue = NULL;
+    assert_int_equal(fx_dev_queue_open(dev, &queue), 0);
+    answered = false;
+    tap_set(answer_once);
+    int result = fx_devs_do(queue, kind, 0, buffer, SIZE);
+    tap_set(NULL);
+    assert_true(answered);
+    fx_dev_queue_close(queue);
+    return result;
+}
+
+static void fill(uint8_t *buffer, unsigned seed) {
+    for (unsigned i = 0; i < SIZE; i++) {
+        buffer[i] = (uint8_t)(i * 7 + (i >> 8) * 3 + seed);
+    }
+}
+
+static void test_transfers(void **state) {
+    (void)state;
+    uint8_t *bytes = fx_devs_blocks(SIZE / FX_BLOCK_SIZE);
+    uint8_t *buffer = fx_devs_blocks(SIZE / FX_BLOCK_SIZE);
+    for (unsigned i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        const char *path = fx_temp_fresh("ring");
+        fx_dev *dev = fx_devs_new(path, FEOX_IO_URING);
+        answer = answers[i];
+        assert_int_equal(fx_dev_grow(dev, SIZE), 0);
+        fill(bytes, i);
+        assert_int_equal(transfer(dev, FX_DEV_WRITE, bytes), wanted());
+        fx_dev_close(dev);
+        if (wanted() == 0) {
+            assert_true(fx_file_equals(path, bytes, SIZE));
+        }
+        fx_file_write(path, bytes, SIZE);
+        dev = fx_devs_new(path, FEOX_IO_URING);
+        memset(buffer, 0xee, SIZE);
+        assert_int_equal(transfer(dev, FX_DEV_READ, buffer), wanted());
+        assert_true(wanted() != 0 || memcmp(buffer, bytes, SIZE) == 0);
+        fx_dev_close(dev);
+        fx_file_remove(path);
+    }
+    free(buffer);
+    free(bytes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transfers)};
+    return cmocka_run_group_tests_name("disk/dev_ring", tests, NULL, NULL);
+}
