@@ -1,5 +1,5 @@
 /* table_read: the layout of the table and its reading half, to be compiled into the lookups (as
- * record_read.h, and for its reason). Why it is right: table.c. For table.c and engine/fetch.c
+ * record_read.h, and for its reason). Why it is right: table.c. For table.c and engine/fetch.h
  * alone.
  */
 #ifndef FX_INDEX_TABLE_READ_H
