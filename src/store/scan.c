@@ -1,7 +1,9 @@
 /* scan: cursors and range queries. A cursor reads the order one window at a time: pinned, it copies
- * the keys of a window and remembers where the records were; unpinned, it hands them out. A
- * remembered record that is alive and has the key is the key's record (there is never another alive
- * one), so its value is read from there; otherwise the key is looked up, and skipped if it is gone.
+ * the keys of a window and remembers where the records were; unpinned, it hands them out. Plain
+ * values are copied with their keys, while their records come by; such a copy is handed out if the
+ * record has the state in which it was made, and so the value, still. A remembered record that is
+ * alive and has the key is the key's record (there is never another alive one), so other values are
+ * read from there; otherwise the key is looked up, and skipped if it is gone.
  */
 #include <string.h>
 
@@ -11,7 +13,16 @@
 #include "engine/order.h"
 #include "store/store.h"
 
-#define WINDOW 64u
+/* Keys of a window: few at first, for who looks at few; twice as many each time; never more than
+ * are still wanted. */
+#define WINDOW_FIRST 32u
+#define WINDOW_MAX 128u
+#define WINDOW_BYTES ((size_t)32 << 10) /* no more keys behind so much */
+/* Records asked for ahead of the one that is looked at. */
+#define AHEAD 12u
+
+/* The least that a buffer has. */
+#define BYTES_MIN 2048u
 
 /* One end of the range. */
 typedef struct bound {
@@ -22,8 +33,9 @@ typedef struct bound {
 
 typedef struct window_entry {
     fx_record *record;
-    size_t key_at; /* in the key bytes */
-    uint32_t key_len;
+    uint64_t state; /* that its value was copied in; 0: it was not */
+    size_t at;      /* of the key in the window's bytes; the value is behind it */
+    uint32_t key_len, value_len;
 } window_entry;
 
 /* A buffer that only grows. */
@@ -38,11 +50,12 @@ struct feox_cursor {
     uint32_t flags;
     size_t limit, handed_out;
     bool at_end;
-    bound position; /* where the next window begins; key NULL: the range's end */
-    window_entry entries[WINDOW];
+    bound position;  /* where the next window begins; key NULL: the range's end */
+    uint32_t window; /* keys that the next one may have */
     uint32_t count, next;
-    bytes keys; /* of the window */
-    bytes value;
+    bytes copies;                     /* of the window */
+    bytes value;                      /* one that was not copied before */
+    window_entry entries[WINDOW_MAX]; /* `count` of them */
 };
 
 static bool bytes_reserve(bytes *b, size_t capacity) {
@@ -50,6 +63,7 @@ static bool bytes_reserve(bytes *b, size_t capacity) {
         return true;
     }
     size_t wanted = b->capacity * 2 > capacity ? b->capacity * 2 : capacity;
+    wanted = wanted < BYTES_MIN ? BYTES_MIN : wanted;
     uint8_t *data = fx_mem_realloc(b->data, wanted);
     if (data == NULL) {
         return false;
@@ -136,6 +150,7 @@ static bool restart_at(feox_cursor *c, const bound *from) {
     } else if (!bound_set(&c->position, from->key, from->key_len, from->exclusive)) {
         return false;
     }
+    c->window = WINDOW_FIRST;
     c->count = c->next = 0;
     c->handed_out = 0;
     c->at_end = false;
@@ -147,6 +162,51 @@ static const bound *walk_start(const feox_cursor *c) {
     return is_reverse(c) ? &c->high : &c->low;
 }
 
+/* How many keys the next window is to have. */
+static size_t window_size(feox_cursor *c) {
+    size_t size = c->window;
+    c->window = c->window < WINDOW_MAX / 2 ? c->window * 2 : WINDOW_MAX;
+    if (c->limit == 0) {
+        return size;
+    }
+    size_t left = c->limit - c->handed_out;
+    return left < WINDOW_MAX ? left : WINDOW_MAX;
+}
+
+/* The record's key, and what a value of common size takes behind it, will be wanted. */
+static inline void prefetch_pair(const fx_record *record, bool value) {
+    const char *at = (const char *)record;
+    __builtin_prefetch(at);
+    if (value) {
+        __builtin_prefetch(at + 64);
+        __builtin_prefetch(at + 128);
+    }
+}
+
+/* Copies what is wanted of a record to the window, unless it is behind the end. The pin is held. */
+static feox_status take_record(feox_cursor *c, fx_record *record, bool value) {
+    const uint8_t *key = fx_record_key(record);
+    uint32_t key_len = fx_record_key_len(record);
+    if (is_behind(c, key, key_len)) {
+        c->at_end = true;
+        return FEOX_OK;
+    }
+    if (!bytes_reserve(&c->copies, c->copies.size + key_len + FX_INLINE_VALUE_MAX)) {
+        return FEOX_ERR_MEMORY;
+    }
+    window_entry *entry = &c->entries[c->count++];
+    uint8_t *to = c->copies.data + c->copies.size;
+    size_t size = 0;
+    memcpy(to, key, key_len);
+    *entry = (window_entry){.record = record, .at = c->copies.size, .key_len = key_len};
+    if (value) {
+        entry->state = fx_record_copy(record, to + key_len, FX_INLINE_VALUE_MAX, &size);
+        entry->value_len = (uint32_t)size;
+    }
+    c->copies.size += key_len + size;
+    return FEOX_OK;
+}
+
 /* Copies the next keys. FEOX_END: there are none. */
 static feox_status fill_window(feox_cursor *c) {
     fx_engine *engine = &c->store->engine;
@@ -156,37 +216,32 @@ static feox_status fill_window(feox_cursor *c) {
             return status;
         }
     }
-    fx_record *records[WINDOW];
+    fx_record *records[WINDOW_MAX];
+    size_t size = window_size(c);
+    bool values = (c->flags & FEOX_KEYS_ONLY) == 0;
     c->count = c->next = 0;
-    c->keys.size = 0;
+    c->copies.size = 0;
     feox_status status = FEOX_OK;
     const bound *from = &c->position;
     fx_pin pin = fx_epoch_pin(&engine->epoch);
-    size_t found = is_reverse(c)
-                       ? fx_skiplist_backward(engine->order, from->key, from->key_len,
-                                              from->exclusive, records, WINDOW)
-                       : fx_skiplist_forward(engine->order, from->key, from->key_len,
-                                             from->exclusive, records, WINDOW);
-    for (size_t i = 0; i < found; i++) {
-        const uint8_t *key = fx_record_key(records[i]);
-        uint32_t key_len = fx_record_key_len(records[i]);
-        if (is_behind(c, key, key_len)) {
-            c->at_end = true;
-            break;
-        }
-        if (!bytes_reserve(&c->keys, c->keys.size + key_len)) {
-            status = FEOX_ERR_MEMORY;
-            break;
-        }
-        memcpy(c->keys.data + c->keys.size, key, key_len);
-        c->entries[c->count++] = (window_entry){records[i], c->keys.size, key_len};
-        c->keys.size += key_len;
+    size_t found = is_reverse(c) ? fx_skiplist_backward(engine->order, from->key, from->key_len,
+                                                        from->exclusive, records, size)
+                                 : fx_skiplist_forward(engine->order, from->key, from->key_len,
+                                                       from->exclusive, records, size);
+    for (size_t i = 0; i < found && i < AHEAD; i++) {
+        prefetch_pair(records[i], values);
+    }
+    bool more = true;
+    for (size_t i = 0; i < found && more && !c->at_end; i++) {
+        prefetch_pair(records[i + AHEAD < found ? i + AHEAD : i], values);
+        status = take_record(c, records[i], values);
+        more = status == FEOX_OK && c->copies.size < WINDOW_BYTES;
     }
     fx_epoch_unpin(pin);
     c->at_end = c->at_end || found == 0;
     if (status == FEOX_OK && c->count > 0) {
         const window_entry *last = &c->entries[c->count - 1];
-        if (!bound_set(&c->position, c->keys.data + last->key_at, last->key_len, true)) {
+        if (!bound_set(&c->position, c->copies.data + last->at, last->key_len, true)) {
             status = FEOX_ERR_MEMORY;
         }
     }
@@ -226,22 +281,27 @@ static feox_status read_by_key(feox_cursor *c, const uint8_t *key, size_t key_le
 
 /* FEOX_OK with the value, FEOX_NOT_FOUND: gone meanwhile. */
 static feox_status read_pair(feox_cursor *c, const window_entry *entry, const uint8_t *key,
-                             bool want) {
+                             bool want, feox_slice *value_out) {
     fx_engine *engine = &c->store->engine;
+    if (FX_LIKELY(entry->state != 0 && fx_load_acquire(&entry->record->state) == entry->state)) {
+        *value_out = (feox_slice){key + entry->key_len, entry->value_len};
+        return FEOX_OK;
+    }
     if (!bytes_reserve(&c->value, FX_INLINE_VALUE_MAX)) {
         return FEOX_ERR_MEMORY;
     }
     fx_record_view view;
+    feox_status status = FEOX_OK;
     fx_read_result result = fx_record_read(entry->record, engine->persistent, key, entry->key_len,
                                            c->value.data, want ? c->value.capacity : 0, &view);
-    if (result != FX_READ_OK || (want && view.in_block)) {
-        return read_by_key(c, key, entry->key_len, want);
+    if (result != FX_READ_OK || (want && view.in_block) ||
+        (view.expiry_ns != 0 && view.expiry_ns <= fx_engine_now(engine))) { /* most likely gone */
+        status = read_by_key(c, key, entry->key_len, want);
+    } else {
+        c->value.size = (size_t)view.value_len;
     }
-    if (view.expiry_ns != 0 && view.expiry_ns <= fx_engine_now(engine)) {
-        return read_by_key(c, key, entry->key_len, want); /* most likely gone */
-    }
-    c->value.size = (size_t)view.value_len;
-    return FEOX_OK;
+    *value_out = (feox_slice){c->value.data, c->value.size};
+    return status;
 }
 
 static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {
@@ -250,21 +310,16 @@ static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *va
         return FEOX_END;
     }
     for (;;) {
-        if (c->next == c->count) {
+        if (FX_UNLIKELY(c->next == c->count)) {
             feox_status status = c->at_end ? FEOX_END : fill_window(c);
             if (status != FEOX_OK) {
                 return status;
             }
         }
         const window_entry *entry = &c->entries[c->next++];
-        if (c->next + 4 < c->count) {
-            const char *ahead = (const char *)c->entries[c->next + 4].record;
-            __builtin_prefetch(ahead);
-            __builtin_prefetch(ahead + 64);
-            __builtin_prefetch(ahead + 128);
-        }
-        const uint8_t *key = c->keys.data + entry->key_at;
-        feox_status status = read_pair(c, entry, key, want);
+        const uint8_t *key = c->copies.data + entry->at;
+        feox_slice value;
+        feox_status status = read_pair(c, entry, key, want, &value);
         if (status == FEOX_NOT_FOUND) {
             continue;
         }
@@ -276,7 +331,7 @@ static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *va
             *key_out = (feox_slice){key, entry->key_len};
         }
         if (want && status == FEOX_OK) {
-            *value_out = (feox_slice){c->value.data, c->value.size};
+            *value_out = value;
         }
         c->handed_out++;
         return status;
@@ -291,8 +346,7 @@ static feox_status open_cursor(feox_store *store, const feox_range *range, feox_
     if (range != NULL && !fx_struct_read(&known, sizeof known, range)) {
         return FEOX_ERR_ARGUMENT;
     }
-    uint32_t flags =
-        FEOX_REVERSE | FEOX_KEYS_ONLY | FEOX_START_EXCLUSIVE | FEOX_END_EXCLUSIVE;
+    uint32_t flags = FEOX_REVERSE | FEOX_KEYS_ONLY | FEOX_START_EXCLUSIVE | FEOX_END_EXCLUSIVE;
     if ((known.flags & ~flags) != 0 || known.reserved != 0 ||
         (known.start == NULL && known.start_len > 0) || (known.end == NULL && known.end_len > 0) ||
         (known.prefix == NULL && known.prefix_len > 0)) {
@@ -301,10 +355,11 @@ static feox_status open_cursor(feox_store *store, const feox_range *range, feox_
     if (!store->engine.ordered) {
         return FEOX_ERR_UNSUPPORTED;
     }
-    feox_cursor *c = fx_mem_zalloc(sizeof *c);
+    feox_cursor *c = fx_mem_alloc(sizeof *c);
     if (c == NULL) {
         return FEOX_ERR_MEMORY;
     }
+    memset(c, 0, offsetof(feox_cursor, entries));
     c->store = store;
     c->flags = known.flags;
     c->limit = known.limit;
@@ -312,8 +367,7 @@ static feox_status open_cursor(feox_store *store, const feox_range *range, feox_
                                                  (known.flags & FEOX_START_EXCLUSIVE) != 0)) &&
               (known.end_len == 0 || bound_set(&c->high, known.end, known.end_len,
                                                (known.flags & FEOX_END_EXCLUSIVE) != 0)) &&
-              bounds_fold_prefix(c, known.prefix, known.prefix_len) &&
-              restart_at(c, walk_start(c));
+              bounds_fold_prefix(c, known.prefix, known.prefix_len) && restart_at(c, walk_start(c));
     if (!ok) {
         feox_cursor_close(c);
         return FEOX_ERR_MEMORY;
@@ -322,8 +376,7 @@ static feox_status open_cursor(feox_store *store, const feox_range *range, feox_
     return FEOX_OK;
 }
 
-feox_status feox_cursor_open(feox_store *store, const feox_range *range,
-                             feox_cursor **cursor_out) {
+feox_status feox_cursor_open(feox_store *store, const feox_range *range, feox_cursor **cursor_out) {
     if (cursor_out == NULL) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }
@@ -370,7 +423,7 @@ void feox_cursor_close(feox_cursor *cursor) {
     fx_mem_free(cursor->low.key);
     fx_mem_free(cursor->high.key);
     fx_mem_free(cursor->position.key);
-    bytes_free(&cursor->keys);
+    bytes_free(&cursor->copies);
     bytes_free(&cursor->value);
     fx_mem_free(cursor);
 }
@@ -464,8 +517,12 @@ feox_status feox_range_query(feox_store *store, const void *start, size_t start_
     if (status != FEOX_OK) {
         return status;
     }
-    const feox_range range = {.struct_size = sizeof range, .start = start, .start_len = start_len,
-                              .end = end, .end_len = end_len, .limit = limit};
+    const feox_range range = {.struct_size = sizeof range,
+                              .start = start,
+                              .start_len = start_len,
+                              .end = end,
+                              .end_len = end_len,
+                              .limit = limit};
     return fx_report(query(store, &range, pairs_out));
 }
 
