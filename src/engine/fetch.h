@@ -15,19 +15,15 @@ typedef fx_record_view fx_fetched;
  * then holds the beginning. In memory, small: two cache misses, no lock, nothing shared written. */
 feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                      void *buffer, size_t capacity, fx_fetched *out);
-/* The same, compiled into the calls for which a get's own cost counts. In `out`, version, timestamp
- * and location are not to be used. */
-static inline feox_status fx_fetch_inline(fx_engine *engine, uint64_t hash, const void *key,
-                                          size_t key_len, void *buffer, size_t capacity,
-                                          fx_fetched *out) {
-    fx_table *table = &fx_engine_shard(engine, hash)->table;
-    fx_table_pass pass = fx_table_read_once(table, hash, false, engine->mark_reads, key, key_len,
-                                            buffer, capacity, out);
-    if (FX_LIKELY(pass == FX_PASS_FOUND && out->expiry_ns == 0 && !out->in_block)) {
-        return FEOX_OK;
-    }
-    return pass == FX_PASS_NONE ? FEOX_NOT_FOUND
-                                : fx_fetch(engine, hash, key, key_len, buffer, capacity, out);
+/* The common case alone, compiled into the calls for which a get's own cost counts: a plain value
+ * in memory, or no such key. FX_PASS_RETRY: fx_fetch knows. */
+static inline fx_table_pass fx_fetch_plain(const fx_engine *engine, uint64_t hash, const void *key,
+                                           size_t key_len, void *buffer, size_t capacity,
+                                           size_t *value_len_out) {
+    return FX_UNLIKELY(engine->mark_reads)
+               ? FX_PASS_RETRY
+               : fx_table_read_plain(&fx_engine_shard(engine, hash)->table, hash, key, key_len,
+                                     buffer, capacity, value_len_out);
 }
 /* The same without the value. */
 feox_status fx_fetch_info(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,

@@ -57,8 +57,10 @@ static inline uint32_t fx_meta_key_len(uint32_t meta) {
     return meta & 0xffffu;
 }
 
+#define FX_RECORD_PLAIN_KEY 20u /* where the key begins if it does not expire */
+
 static inline uint32_t fx_meta_key_offset(uint32_t meta) {
-    return (meta & FX_RECORD_TTL) != 0 ? 32u : 20u;
+    return (meta & FX_RECORD_TTL) != 0 ? 32u : FX_RECORD_PLAIN_KEY;
 }
 
 /* Where the value, or the padded block fields, begin. */

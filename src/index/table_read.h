@@ -104,69 +104,29 @@ static inline fx_bucket *fx_chain_next(fx_segment *segment, const fx_bucket *buc
     return overflow == 0 ? NULL : &segment->overflow[overflow - 1];
 }
 
-/* A record of another key was read behind `value`, found at `slot`: is it there because its hash
- * has the same tag? Otherwise the slot was overtaken: its record was freed and used again for
- * another key before it was read, and the slot holds something else by now. It is a collision if
- * the slot still holds the record and, after that, the record is still in the life that was read.
- */
-static inline bool fx_slot_collides(const uint64_t *slot, uint64_t value,
-                                    const fx_record_view *view) {
-    return fx_load_acquire(slot) == value &&
-           fx_load_acquire(&fx_slot_record(value)->state) == view->version << 2;
-}
-
 /* What one pass over a chain came to. */
 typedef enum fx_table_pass { FX_PASS_FOUND, FX_PASS_NONE, FX_PASS_RETRY } fx_table_pass;
 
-static inline fx_table_pass fx_table_read_chain(const fx_table *table, uint64_t hash,
-                                                bool persistent, bool mark, const void *key,
-                                                size_t key_len, void *buffer, size_t capacity,
-                                                fx_record_view *view_out) {
-    fx_segment *segment;
-    fx_bucket *bucket = fx_bucket_of(table, hash, &segment);
-    uint64_t tag = fx_slot_tag(hash);
-    for (uint32_t hops = 0; bucket != NULL && hops <= FX_TABLE_OVERFLOW; hops++) {
-        for (uint32_t found = fx_bucket_tagged(bucket, tag); found != 0;) {
-            uint32_t i = fx_bucket_take(&found);
-            uint64_t slot = fx_load_acquire(&bucket->slots[i]);
-            if (FX_UNLIKELY(slot >> 48 != tag)) {
-                continue; /* it left since */
-            }
-            fx_read_result result = fx_record_read_inline(fx_slot_record(slot), persistent, key,
-                                                          key_len, buffer, capacity, view_out);
-            if (FX_UNLIKELY(result != FX_READ_OK)) {
-                if (result == FX_READ_OTHER_KEY &&
-                    fx_slot_collides(&bucket->slots[i], slot, view_out)) {
-                    continue;
-                }
-                return FX_PASS_RETRY;
-            }
-            if (FX_UNLIKELY(mark)) {
-                uint8_t bits = fx_load_relaxed(&bucket->referenced);
-                if ((bits & 1u << i) == 0) {
-                    fx_store_relaxed(&bucket->referenced, (uint8_t)(bits | 1u << i));
-                }
-            }
-            return FX_PASS_FOUND;
-        }
-        bucket = fx_chain_next(segment, bucket);
-    }
-    return FX_PASS_NONE;
-}
-
-/* FX_PASS_NONE: there is no such key. */
-static inline fx_table_pass fx_table_read_once(const fx_table *table, uint64_t hash,
-                                               bool persistent, bool mark, const void *key,
-                                               size_t key_len, void *buffer, size_t capacity,
-                                               fx_record_view *view_out) {
+/* The common case alone: the key's record is the first of its tag in its first bucket, and plain
+ * (record_read.h); or there is no such key, and nothing moves. FX_PASS_RETRY: it is not so, or
+ * cannot be told. */
+static inline fx_table_pass fx_table_read_plain(const fx_table *table, uint64_t hash,
+                                                const void *key, size_t key_len, void *buffer,
+                                                size_t capacity, size_t *value_len_out) {
     uint64_t generation = fx_load_acquire(&table->generation);
-    fx_table_pass pass = fx_table_read_chain(table, hash, persistent, mark, key, key_len, buffer,
-                                             capacity, view_out);
-    if (FX_LIKELY(pass != FX_PASS_NONE)) {
-        return pass;
+    uint64_t tag = fx_slot_tag(hash);
+    fx_segment *segment;
+    const fx_bucket *bucket = fx_bucket_of(table, hash, &segment);
+    uint32_t found = fx_bucket_tagged(bucket, tag);
+    if (FX_UNLIKELY(found == 0)) {
+        bool none = fx_load_acquire(&bucket->overflow) == 0 && (generation & 1) == 0 &&
+                    fx_load_acquire(&table->generation) == generation;
+        return none ? FX_PASS_NONE : FX_PASS_RETRY;
     }
-    bool moved = (generation & 1) != 0 || fx_load_acquire(&table->generation) != generation;
-    return moved ? FX_PASS_RETRY : FX_PASS_NONE;
+    uint64_t slot = fx_load_acquire(&bucket->slots[fx_bucket_take(&found)]);
+    bool there = slot >> 48 == tag && fx_record_read_plain(fx_slot_record(slot), key, key_len,
+                                                           buffer, capacity, value_len_out);
+    return FX_LIKELY(there) ? FX_PASS_FOUND : FX_PASS_RETRY;
 }
 
 #endif

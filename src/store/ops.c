@@ -144,37 +144,45 @@ feox_status feox_get(feox_store *store, const void *key, size_t key_len, void **
     return FEOX_OK;
 }
 
-/* Copies what fits and tells how it went. */
-static inline feox_status deliver(fx_fetched *fetched, void *buffer, size_t capacity,
-                                  size_t *value_len_out) {
-    size_t size = (size_t)fetched->value_len;
-    if (fetched->block != NULL) {
-        fx_copy(buffer, fetched->block->data, size < capacity ? size : capacity);
-        fx_block_release(fetched->block);
+/* Copies what fits and tells how it went. Arguments were checked. */
+static inline feox_status get_into(fx_engine *engine, uint64_t hash, const void *key,
+                                   size_t key_len, void *buffer, size_t capacity,
+                                   size_t *value_len_out) {
+    fx_table_pass pass =
+        fx_fetch_plain(engine, hash, key, key_len, buffer, capacity, value_len_out);
+    if (FX_UNLIKELY(pass != FX_PASS_FOUND)) {
+        fx_fetched fetched;
+        feox_status status = pass == FX_PASS_NONE
+                                 ? FEOX_NOT_FOUND
+                                 : fx_fetch(engine, hash, key, key_len, buffer, capacity, &fetched);
+        *value_len_out = status == FEOX_OK ? (size_t)fetched.value_len : 0;
+        if (status != FEOX_OK) {
+            return status;
+        }
+        if (fetched.block != NULL) {
+            size_t size = *value_len_out;
+            fx_copy(buffer, fetched.block->data, size < capacity ? size : capacity);
+            fx_block_release(fetched.block);
+        }
     }
-    if (value_len_out != NULL) {
-        *value_len_out = size;
-    }
-    return size <= capacity ? FEOX_OK : FEOX_TRUNCATED;
+    return *value_len_out <= capacity ? FEOX_OK : FEOX_TRUNCATED;
 }
 
 feox_status feox_get_into(feox_store *store, const void *key, size_t key_len, void *buffer,
                           size_t capacity, size_t *value_len_out) {
-    if (value_len_out != NULL) {
-        *value_len_out = 0;
-    }
+    size_t ignored;
+    size_t *value_len = value_len_out != NULL ? value_len_out : &ignored;
+    *value_len = 0;
     feox_status status = enter_read(store, key, key_len);
-    if (status != FEOX_OK) {
+    if (FX_UNLIKELY(status != FEOX_OK)) {
         return status;
     }
-    if (buffer == NULL && capacity > 0) {
+    if (FX_UNLIKELY(buffer == NULL && capacity > 0)) {
         return fx_report(FEOX_ERR_ARGUMENT);
     }
-    fx_fetched fetched;
-    status = fx_fetch_inline(&store->engine, fx_engine_hash(&store->engine, key, key_len), key,
-                             key_len, buffer, capacity, &fetched);
-    return status != FEOX_OK ? fx_report(status)
-                             : deliver(&fetched, buffer, capacity, value_len_out);
+    fx_engine *engine = &store->engine;
+    return fx_report(get_into(engine, fx_engine_hash(engine, key, key_len), key, key_len, buffer,
+                              capacity, value_len));
 }
 
 feox_status feox_get_view(feox_store *store, const void *key, size_t key_len, feox_view *view_out) {
@@ -244,13 +252,9 @@ feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count)
         }
         for (size_t i = 0; i < batch; i++) {
             feox_lookup *l = &lookups[base + i];
-            fx_fetched fetched;
             if (l->status == FEOX_OK) {
-                l->status = fx_fetch_inline(&store->engine, hashes[i], l->key, l->key_len,
-                                            l->buffer, l->capacity, &fetched);
-                if (l->status == FEOX_OK) {
-                    l->status = deliver(&fetched, l->buffer, l->capacity, &l->value_len);
-                }
+                l->status = get_into(&store->engine, hashes[i], l->key, l->key_len, l->buffer,
+                                     l->capacity, &l->value_len);
             }
         }
     }

@@ -19,6 +19,12 @@ const mutant mutants[] = {
      "record overwrite"},
     {"index/record_read.h", "fx_record_read_inline", "load", "&record->state", 0, STUCK,
      "record reuse"},
+    {"index/record_read.h", "fx_record_read_plain", "load", "&record->state", 0, STUCK,
+     "record overwrite, plain"},
+    {"index/record_read.h", "fx_record_read_plain", "load", "&record->state", 0, STUCK,
+     "record reuse, plain"},
+    {"index/record_read.h", "fx_record_read_plain", "load", "&record->state", 1, WEAKER(RELAXED),
+     "record overwrite, plain"},
     {"index/record.c", "fx_record_overwrite", "store", "", 0, OMITTED, "record overwrite"},
     {"base/racing.h", "fx_racing_store", "store", "", 0, WEAKER(RELAXED), "record overwrite"},
     {"base/racing.h", "fx_racing_store", "store", "", 0, WEAKER(RELAXED), "record reuse"},
@@ -43,10 +49,13 @@ const mutant mutants[] = {
     {"index/epoch.c", "fx_epoch_safe", "load", "&epoch->slots", 0, STUCK, "epoch"},
     {"index/epoch.c", "fx_epoch_unpin", "store", "", 0, WEAKER(RELAXED), "epoch"},
     /* The table. */
-    {"index/table_read.h", "fx_table_read_once", "load", "&table->generation", 2, STUCK,
+    {"index/table.c", "read_once", "load", "&table->generation", 2, STUCK, "table doubles"},
+    {"index/table.c", "read_once", "load", "&table->generation", 1, WEAKER(RELAXED),
      "table doubles"},
-    {"index/table_read.h", "fx_table_read_once", "load", "&table->generation", 1, WEAKER(RELAXED),
-     "table doubles"},
+    {"index/table_read.h", "fx_table_read_plain", "load", "&table->generation", 2, STUCK,
+     "table doubles, plain"},
+    {"index/table_read.h", "fx_table_read_plain", "load", "&table->generation", 1, WEAKER(RELAXED),
+     "table doubles, plain"},
     {"index/table.c", "moves_end", "store", "", 0, WEAKER(RELAXED), "table doubles"},
     /* The next three were in the code until these scenarios found them: a key that was there could
      * be missed while the table grew, on processors weaker than x86. */
@@ -68,7 +77,7 @@ const mutant mutants[] = {
      "table splits"},
     {"index/table.c", "segment_split", "store", "&directory->segments", 0, WEAKER(RELAXED),
      "table splits"},
-    {"index/table_read.h", "fx_slot_collides", "load", "slot", 0, STUCK, "table overtaken"},
+    {"index/table.c", "slot_collides", "load", "slot", 0, STUCK, "table overtaken"},
     {"index/table.c", "fx_table_trim_locked", "store", "&directory->segments", 0, OMITTED,
      "table regrows"},
     /* The skip list. */

@@ -3,6 +3,7 @@
 
 #include "base/lock.h"
 #include "index/epoch.h"
+#include "index/record_read.h"
 
 /* ---- Spin lock: three threads count ---- */
 
@@ -97,6 +98,21 @@ static void record_reader(void *state) {
         explore_require(!after || view.version == 3 || view.version == 5);
         last = view.version;
         if (result == FX_READ_OK) {
+            sim_require_whole(&view, buffer);
+        }
+    }
+}
+
+static void record_plain_reader(void *state) {
+    const record_state *s = state;
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t buffer[2];
+        size_t size = 0;
+        if (fx_record_read_plain(s->record, "key1", 4, buffer, sizeof buffer, &size)) {
+            fx_record_view view = sim_plain_view(buffer, size);
+            explore_require(view.version >= last && view.version != 4);
+            last = view.version;
             sim_require_whole(&view, buffer);
         }
     }
@@ -234,6 +250,8 @@ const explore_scenario sim_base_scenarios[] = {
     {"spinlock", lock_setup, {lock_twice, lock_twice, lock_try}, lock_check},
     {"record overwrite", record_setup, {record_overwriter, record_reader, record_reader}, NULL},
     {"record reuse", record_setup, {record_reuser, record_reader, NULL}, NULL},
+    {"record overwrite, plain", record_setup, {record_overwriter, record_plain_reader, NULL}, NULL},
+    {"record reuse, plain", record_setup, {record_reuser, record_plain_reader, NULL}, NULL},
     {"record block", block_setup, {block_writer, block_reader, NULL}, NULL},
     {"block references", reference_setup, {reference_user, reference_user, reference_user}, NULL},
     {"epoch", epoch_setup, {epoch_retirer, epoch_reader, NULL}, NULL},
