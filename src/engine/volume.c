@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "disk/checkpoint.h"
+#include "engine/compactor.h"
 
 void fx_volume_announce(const fx_flusher *flusher) {
     const fx_engine *engine = flusher->engine;
@@ -69,7 +70,8 @@ static void publish_room(fx_flusher *flusher, uint64_t run) {
     uint64_t keep = fx_volume_reserve(flusher);
     /* A table that outgrew its spare extents might find no room: no more puts until it has. */
     bool spare = flusher->space.spare[0].count >= fx_volume_table_blocks(flusher);
-    uint64_t room = spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS) : 0;
+    uint64_t ahead = fx_volume_cleans_ahead(flusher) ? fx_volume_step_blocks(flusher) : 0;
+    uint64_t room = spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS + ahead) : 0;
     uint64_t room_deletes = room_beside(flusher, keep);
     if (fx_load_relaxed(&flusher->refusal.lasts) != 0) {
         uint64_t most = flusher->refusal.room_deletes;
@@ -178,6 +180,22 @@ uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher) {
     uint64_t table = fx_volume_table_blocks(flusher);
     return (flusher->space.spare[0].count >= table ? 0 : 2 * table) +
            2 * fx_blocks_of(flusher->segments.inline_bytes);
+}
+
+uint64_t fx_volume_step_blocks(const fx_flusher *flusher) {
+    uint64_t step = flusher->segments.packed_blocks / FX_CLEAN_STEP_SHARE;
+    uint64_t least = FX_CLEAN_STEP_MIN / FX_BLOCK_SIZE;
+    uint64_t most = FX_CLEAN_STEP_MAX / FX_BLOCK_SIZE;
+    step = step > least ? step : least;
+    return step < most ? step : most;
+}
+
+bool fx_volume_cleans_ahead(const fx_flusher *flusher) {
+    const fx_space *space = &flusher->space;
+    uint64_t sparse = fx_compactor_sparse_bytes(flusher);
+    return space->limit_blocks != 0 && space->file_blocks >= space->limit_blocks &&
+           sparse > fx_volume_step_blocks(flusher) * FX_BLOCK_SIZE &&
+           sparse > flusher->cleaner.ahead_min;
 }
 
 uint64_t fx_volume_reserve(const fx_flusher *flusher) {
