@@ -40,7 +40,7 @@
 #define FX_COMPACT_STEP (4u << 20)
 /* The same for a writer who finds no free space: a share of the file, because the table that each
  * step writes is one. */
-#define FX_CLEAN_STEP_SHARE 32u
+#define FX_CLEAN_STEP_SHARE 48u
 #define FX_CLEAN_STEP_MIN (256u << 10)
 #define FX_CLEAN_STEP_MAX (16u << 20)
 /* A file gives space back when more than half of it, and this much, has been free for so long: then

@@ -367,10 +367,9 @@ static feox_status ensure(fx_flusher *flusher, const fx_demand *demand) {
 
 /* Free blocks for the demand, for what is written before the next step, and for what it moves. */
 static bool has_cushion(const fx_flusher *flusher, const fx_demand *demand) {
-    uint64_t step = fx_volume_step_blocks(flusher);
-    return flusher->space.extents.free_blocks >= fx_volume_reserve(flusher) + 64 +
-                                                     FX_TOMBSTONE_BLOCKS + ensured_blocks(demand) +
-                                                     step + step / 4;
+    uint64_t keep = fx_volume_reserve(flusher) + 64 + FX_TOMBSTONE_BLOCKS +
+                    fx_volume_ahead_blocks(flusher) + fx_volume_step_blocks(flusher) / 4;
+    return flusher->space.extents.free_blocks >= keep + ensured_blocks(demand);
 }
 
 static uint64_t occupied(const fx_flusher *flusher) {
@@ -416,7 +415,7 @@ static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint6
     }
     status = ensure(flusher, demand);
     if (status == FEOX_ERR_SPACE ||
-        (status == FEOX_OK && !demand->deletes && fx_volume_cleans_ahead(flusher))) {
+        (status == FEOX_OK && !demand->deletes && fx_volume_ahead_blocks(flusher) > 0)) {
         status = clean_up(flusher, demand, status);
     }
     if (status == FEOX_ERR_SPACE &&

@@ -141,9 +141,9 @@ void fx_volume_unlock_shards(fx_flusher *flusher);
 uint64_t fx_volume_table_blocks(const fx_flusher *flusher);
 /* What one step of cleaning for a writer moves. O(1). */
 uint64_t fx_volume_step_blocks(const fx_flusher *flusher);
-/* The file may not grow, and there is something to gain: writers find so much less room that the
- * next step still has room for what it moves. O(1). */
-bool fx_volume_cleans_ahead(const fx_flusher *flusher);
+/* Blocks that puts leave free besides, where the file may not grow and cleaning would gain
+ * something: then they do a step while there is room for all that it moves. O(1). */
+uint64_t fx_volume_ahead_blocks(const fx_flusher *flusher);
 /* Blocks that a checkpoint takes at most if it moves only what it must. */
 uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher);
 /* Blocks that are promised to no commit, so that the next checkpoint always finds room. */
