@@ -24,6 +24,9 @@
 #define FX_WBUF_SIZE_MIN (16u << 10)
 #define FX_WBUF_MEMORY_SHARE 32u
 #define FX_JOURNAL_SIZE (4u << 20)
+/* A file that is made with a limit has a ring of this share of it, and not less than this. */
+#define FX_JOURNAL_LIMIT_SHARE 128u
+#define FX_JOURNAL_SIZE_MIN (1u << 20)
 /* No file has a longer ring: its reader keeps it in memory. */
 #define FX_JOURNAL_SIZE_MAX (64u << 20)
 /* Numbers that no store reaches; what a file says beyond them is no more than damage. */
@@ -67,6 +70,6 @@
 _Static_assert(FX_SEGMENT_SIZE_MAX % FX_BLOCK_SIZE == 0, "segments are whole blocks");
 _Static_assert(FX_LARGE_VALUE_MIN + FEOX_KEY_SIZE_MAX + 1024u < FX_SEGMENT_SIZE_MAX,
                "the largest packed record fits a segment");
-_Static_assert(FX_INLINE_GROUP_MAX * 8u < FX_JOURNAL_SIZE, "the ring holds many groups");
+_Static_assert(FX_INLINE_GROUP_MAX * 8u < FX_JOURNAL_SIZE_MIN, "the ring holds many groups");
 
 #endif
