@@ -382,6 +382,7 @@ static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand, feox_s
     uint64_t least = occupied(flusher);
     uint64_t step = fx_volume_step_blocks(flusher) * FX_BLOCK_SIZE;
     unsigned fruitless = 0;
+    bool ahead = fx_volume_ahead_blocks(flusher) > 0;
     for (uint64_t moved = 0;
          fruitless < FRUITLESS_MAX && fx_compactor_can_free(flusher) &&
          (status == FEOX_ERR_SPACE || (status == FEOX_OK && moved < AHEAD_MAX &&
@@ -395,9 +396,10 @@ static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand, feox_s
         least = occupied(flusher) < least ? occupied(flusher) : least;
         status = ensure(flusher, demand);
     }
-    /* Where that was no use it is not tried again before there is more to gain. */
-    flusher->cleaner.ahead_min =
-        has_cushion(flusher, demand) ? 0 : fx_compactor_sparse_bytes(flusher) + step;
+    if (ahead) { /* where that was no use it is not tried again before there is more to gain */
+        flusher->cleaner.ahead_min =
+            has_cushion(flusher, demand) ? 0 : fx_compactor_sparse_bytes(flusher) + step;
+    }
     return status;
 }
 
