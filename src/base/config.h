@@ -24,6 +24,9 @@
 #define FX_WBUF_SIZE_MIN (16u << 10)
 #define FX_WBUF_MEMORY_SHARE 32u
 #define FX_JOURNAL_SIZE (4u << 20)
+/* A file that is made with a limit has a ring of this share of it, and not less than this. */
+#define FX_JOURNAL_LIMIT_SHARE 128u
+#define FX_JOURNAL_SIZE_MIN (1u << 20)
 /* No file has a longer ring: its reader keeps it in memory. */
 #define FX_JOURNAL_SIZE_MAX (64u << 20)
 /* Numbers that no store reaches; what a file says beyond them is no more than damage. */
@@ -38,6 +41,11 @@
 #define FX_COMPACT_RATE (16u << 20)
 /* Live bytes that one step moves. */
 #define FX_COMPACT_STEP (4u << 20)
+/* The same for a writer who finds no free space: a share of the file, because the table that each
+ * step writes is one. */
+#define FX_CLEAN_STEP_SHARE 48u
+#define FX_CLEAN_STEP_MIN (256u << 10)
+#define FX_CLEAN_STEP_MAX (16u << 20)
 /* A file gives space back when more than half of it, and this much, has been free for so long: then
  * what lies at its end moves forward. It keeps a quarter of what it holds, and this much, free. */
 #define FX_SHRINK_SLACK (2u * FX_FILE_GROWTH_MIN)
@@ -62,6 +70,6 @@
 _Static_assert(FX_SEGMENT_SIZE_MAX % FX_BLOCK_SIZE == 0, "segments are whole blocks");
 _Static_assert(FX_LARGE_VALUE_MIN + FEOX_KEY_SIZE_MAX + 1024u < FX_SEGMENT_SIZE_MAX,
                "the largest packed record fits a segment");
-_Static_assert(FX_INLINE_GROUP_MAX * 8u < FX_JOURNAL_SIZE, "the ring holds many groups");
+_Static_assert(FX_INLINE_GROUP_MAX * 8u < FX_JOURNAL_SIZE_MIN, "the ring holds many groups");
 
 #endif

@@ -21,19 +21,24 @@
  *        0     4  checksum of all that follows, padding included
  *        4     4  checksum of header and key, seeded with the group too: tells whose a damaged
  *                 record was
- *        8     4  value_len
- *       12     2  key_len, 1..65535
- *       14     2  bits 0-1 kind (1 put, 2 large, 3 tombstone), bit 2 has expiry, the rest zero
- *       16     8  version
- *       24     8  timestamp
- *       32     8  (has expiry) expiry, ns of the store clock
+ *        8     8  bits 0-1 kind (1 put, 2 large, 3 tombstone), bit 2 has expiry, the rest version
+ *       16     8  timestamp
+ *       24     2  key_len, 1..65535
+ *       26     2  value_len (put), else zero
+ *       28     8  (has expiry) expiry, ns of the store clock
  *        .     8  (large) byte offset of the value's extent
  *        .     8  (large) checksum of the value
+ *        .     4  (large) value_len
  *        .     k  key
  *        .     v  value (put)
  */
 #define HEAD_KIND 0x3u
 #define HEAD_HAS_EXPIRY 0x4u
+#define HEAD_BITS 3u
+#define LARGE_FIELDS_SIZE 20u
+
+_Static_assert(UINT64_MAX >> HEAD_BITS == (FX_COUNTER_END << 8) - 1, "a version fits, and no more");
+_Static_assert(FX_LARGE_VALUE_MIN <= UINT16_MAX + 1u, "the length of a value in its record");
 
 /* Segment header.
  *
@@ -56,7 +61,16 @@ uint64_t fx_format_seed(const fx_store_id *id, uint64_t position) {
 }
 
 static size_t record_key_offset(unsigned kind, bool has_expiry) {
-    return FX_RECORD_HEADER_SIZE + (has_expiry ? 8u : 0u) + (kind == FX_ENTRY_LARGE ? 16u : 0u);
+    return FX_RECORD_HEADER_SIZE + (has_expiry ? 8u : 0u) +
+           (kind == FX_ENTRY_LARGE ? LARGE_FIELDS_SIZE : 0u);
+}
+
+static unsigned record_head(const uint8_t *record) {
+    return (unsigned)(fx_get_u64(record + 8) & (HEAD_KIND | HEAD_HAS_EXPIRY));
+}
+
+static uint32_t record_key_len(const uint8_t *record) {
+    return fx_get_u16(record + 24);
 }
 
 static size_t record_size(unsigned kind, size_t key_len, size_t value_len, bool has_expiry) {
@@ -75,12 +89,13 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
     size_t size = fx_format_record_size(entry->kind, entry->key_len, entry->value_len, has_expiry);
     size_t at = FX_RECORD_HEADER_SIZE;
     FX_ASSERT(entry->key_len > 0 && entry->key_len <= FEOX_KEY_SIZE_MAX);
+    FX_ASSERT(entry->version <= UINT64_MAX >> HEAD_BITS);
     fx_put_u64(to, 0);
-    fx_put_u32(to + 8, entry->kind == FX_ENTRY_TOMBSTONE ? 0 : entry->value_len);
-    fx_put_u16(to + 12, (uint16_t)entry->key_len);
-    fx_put_u16(to + 14, (uint16_t)((unsigned)entry->kind | (has_expiry ? HEAD_HAS_EXPIRY : 0u)));
-    fx_put_u64(to + 16, entry->version);
-    fx_put_u64(to + 24, entry->timestamp);
+    fx_put_u64(to + 8, entry->version << HEAD_BITS | (unsigned)entry->kind |
+                           (has_expiry ? HEAD_HAS_EXPIRY : 0u));
+    fx_put_u64(to + 16, entry->timestamp);
+    fx_put_u16(to + 24, (uint16_t)entry->key_len);
+    fx_put_u16(to + 26, (uint16_t)(entry->kind == FX_ENTRY_PUT ? entry->value_len : 0));
     if (has_expiry) {
         fx_put_u64(to + at, entry->expiry_ns);
         at += 8;
@@ -88,7 +103,8 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
     if (entry->kind == FX_ENTRY_LARGE) {
         fx_put_u64(to + at, entry->large_offset);
         fx_put_u64(to + at + 8, entry->large_checksum);
-        at += 16;
+        fx_put_u32(to + at + 16, entry->value_len);
+        at += LARGE_FIELDS_SIZE;
     }
     fx_copy(to + at, entry->key, entry->key_len);
     at += entry->key_len;
@@ -100,7 +116,7 @@ void fx_format_record_encode(uint8_t *to, const fx_entry *entry) {
 }
 
 void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t checksum) {
-    unsigned head = fx_get_u16(record + 14);
+    unsigned head = record_head(record);
     size_t at = FX_RECORD_HEADER_SIZE + ((head & HEAD_HAS_EXPIRY) != 0 ? 8u : 0u);
     FX_ASSERT((head & HEAD_KIND) == FX_ENTRY_LARGE);
     fx_put_u64(record + at, offset);
@@ -108,7 +124,7 @@ void fx_format_record_set_large(uint8_t *record, uint64_t offset, uint64_t check
 }
 
 uint64_t fx_format_record_version(const uint8_t *record) {
-    return fx_get_u64(record + 16);
+    return fx_get_u64(record + 8) >> HEAD_BITS;
 }
 
 static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_store_id *id,
@@ -118,9 +134,9 @@ static uint32_t record_checksum(const uint8_t *record, size_t size, const fx_sto
 
 static uint32_t head_checksum(const uint8_t *record, const fx_store_id *id, uint64_t position,
                               uint64_t group) {
-    unsigned head = fx_get_u16(record + 14);
+    unsigned head = record_head(record);
     size_t end = record_key_offset(head & HEAD_KIND, (head & HEAD_HAS_EXPIRY) != 0) +
-                 fx_get_u16(record + 12);
+                 record_key_len(record);
     uint64_t seed = fx_format_seed(id, position) ^ group * 0xC2B2AE3D27D4EB4Fu;
     return (uint32_t)fx_checksum(record + 8, end - 8, seed);
 }
@@ -143,17 +159,14 @@ bool fx_format_record_head_verify(const uint8_t *record, const fx_store_id *id, 
 }
 
 size_t fx_format_record_peek(const uint8_t *header) {
-    uint32_t value_len = fx_get_u32(header + 8);
-    uint32_t key_len = fx_get_u16(header + 12);
-    unsigned kind = fx_get_u16(header + 14) & HEAD_KIND;
-    if (key_len == 0 || kind < FX_ENTRY_PUT || value_len > FEOX_VALUE_SIZE_MAX) {
+    unsigned head = record_head(header);
+    unsigned kind = head & HEAD_KIND;
+    uint32_t key_len = record_key_len(header);
+    uint32_t value_len = fx_get_u16(header + 26);
+    if (key_len == 0 || kind < FX_ENTRY_PUT || (kind != FX_ENTRY_PUT && value_len != 0)) {
         return 0;
     }
-    if ((kind == FX_ENTRY_PUT && value_len >= FX_LARGE_VALUE_MIN) ||
-        (kind == FX_ENTRY_TOMBSTONE && value_len != 0)) {
-        return 0;
-    }
-    return record_size(kind, key_len, value_len, (fx_get_u16(header + 14) & HEAD_HAS_EXPIRY) != 0);
+    return record_size(kind, key_len, value_len, (head & HEAD_HAS_EXPIRY) != 0);
 }
 
 bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *entry_out,
@@ -164,26 +177,27 @@ bool fx_format_record_decode(const uint8_t *bytes, size_t available, fx_entry *e
     }
     size_t at = FX_RECORD_HEADER_SIZE;
     memset(entry_out, 0, sizeof *entry_out);
-    entry_out->value_len = fx_get_u32(bytes + 8);
-    entry_out->key_len = fx_get_u16(bytes + 12);
-    entry_out->kind = (fx_entry_kind)(fx_get_u16(bytes + 14) & HEAD_KIND);
-    entry_out->version = fx_get_u64(bytes + 16);
-    entry_out->timestamp = fx_get_u64(bytes + 24);
-    if ((fx_get_u16(bytes + 14) & HEAD_HAS_EXPIRY) != 0) {
+    entry_out->value_len = fx_get_u16(bytes + 26);
+    entry_out->key_len = record_key_len(bytes);
+    entry_out->kind = (fx_entry_kind)(record_head(bytes) & HEAD_KIND);
+    entry_out->version = fx_format_record_version(bytes);
+    entry_out->timestamp = fx_get_u64(bytes + 16);
+    if ((record_head(bytes) & HEAD_HAS_EXPIRY) != 0) {
         entry_out->expiry_ns = fx_get_u64(bytes + at);
         at += 8;
     }
     if (entry_out->kind == FX_ENTRY_LARGE) {
         entry_out->large_offset = fx_get_u64(bytes + at);
         entry_out->large_checksum = fx_get_u64(bytes + at + 8);
-        at += 16;
+        entry_out->value_len = fx_get_u32(bytes + at + 16);
+        at += LARGE_FIELDS_SIZE;
     }
     entry_out->key = bytes + at;
     if (entry_out->kind == FX_ENTRY_PUT) {
         entry_out->value = bytes + at + entry_out->key_len;
     }
     *size_out = size;
-    return true;
+    return entry_out->value_len <= FEOX_VALUE_SIZE_MAX;
 }
 
 bool fx_format_record_verify(const uint8_t *bytes, size_t available, const fx_store_id *id,

@@ -26,7 +26,7 @@
 #define FX_FORMAT_VERSION 1u
 /* Records begin at multiples of this; a location is a byte position divided by it. */
 #define FX_RECORD_ALIGN 8u
-#define FX_RECORD_HEADER_SIZE 32u
+#define FX_RECORD_HEADER_SIZE 28u
 /* No record is shorter than this: the live bitmap has one bit per as many bytes. */
 #define FX_RECORD_SIZE_MIN 32u
 #define FX_SEGMENT_HEADER_SIZE 64u

@@ -100,6 +100,22 @@ void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset) {
     segment->live_count++;
 }
 
+/* Dead records may be of any length: then the length of the others is not this one, either. */
+void fx_segment_find_stride(fx_disk_segment *segment) {
+    uint32_t bytes = segment->byte_length - FX_SEGMENT_HEADER_SIZE;
+    uint32_t count = segment->record_count;
+    uint32_t stride = count > 0 && bytes % count == 0 ? bytes / count : 0;
+    uint32_t found = 0;
+    segment->stride = 0;
+    if (stride <= FX_RECORD_SIZE_MIN || stride % FX_RECORD_ALIGN != 0) {
+        return;
+    }
+    for (uint32_t i = 0, at = FX_SEGMENT_HEADER_SIZE; i < count; i++, at += stride) {
+        found += fx_segment_is_live(segment, at) ? 1u : 0u;
+    }
+    segment->stride = found == segment->live_count ? stride : 0;
+}
+
 uint32_t fx_segment_next_live(const fx_disk_segment *segment, uint32_t unit) {
     size_t words = fx_segment_words(segment->byte_length);
     size_t word = unit / 64;
@@ -296,6 +312,10 @@ static uint64_t packed_live_bytes(const fx_disk_segment *segment) {
     return segment->blocks > 0 ? fx_segment_live_bytes(segment) : 0;
 }
 
+static uint64_t table_words(const fx_disk_segment *segment) {
+    return segment->blocks > 0 ? fx_segment_table_words(segment) : 0;
+}
+
 static uint64_t memory_of(const fx_disk_segment *segment) {
     return sizeof *segment + fx_segment_words(segment->byte_length) * sizeof(uint64_t) +
            segment->large_capacity * sizeof *segment->larges;
@@ -313,6 +333,7 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
     }
     uint64_t empty = segment->live_count == 0 ? segment->blocks : 0;
     uint64_t inlined = segment->blocks == 0 ? segment->byte_length : 0;
+    uint64_t words = table_words(segment);
     if (add) {
         segments->live_records += segment->live_count;
         segments->packed_blocks += segment->blocks;
@@ -321,6 +342,7 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
         segments->dead_large_blocks += dead;
         segments->dead_segment_blocks += empty;
         segments->live_bytes += packed_live_bytes(segment);
+        segments->table_words += words;
         segments->memory += memory_of(segment);
     } else {
         segments->live_records -= segment->live_count;
@@ -330,6 +352,7 @@ static void account(fx_segments *segments, const fx_disk_segment *segment, bool 
         segments->dead_large_blocks -= dead;
         segments->dead_segment_blocks -= empty;
         segments->live_bytes -= packed_live_bytes(segment);
+        segments->table_words -= words;
         segments->memory -= memory_of(segment);
     }
 }
@@ -347,6 +370,7 @@ bool fx_segments_add(fx_segments *segments, fx_disk_segment *segment) {
     if (fx_segments_overlap(segments, segment->position, segment->byte_length)) {
         return false;
     }
+    fx_segment_find_stride(segment);
     memmove(&segments->items[at + 1], &segments->items[at],
             (segments->count - at) * sizeof segments->items[0]);
     segments->items[at] = segment;
@@ -471,7 +495,10 @@ bool fx_segments_set_live(fx_segments *segments, uint64_t location) {
     }
     segments->dead_segment_blocks -= segment->live_count == 0 ? segment->blocks : 0;
     segments->live_bytes -= packed_live_bytes(segment);
+    segments->table_words -= table_words(segment);
     fx_segment_set_live(segment, offset);
+    fx_segment_find_stride(segment);
+    segments->table_words += table_words(segment);
     segments->live_bytes += packed_live_bytes(segment);
     segments->live_records++;
     segments->dead_large_blocks -= large_blocks_at(segment, offset);
@@ -542,7 +569,8 @@ const char *fx_segments_check(const fx_segments *segments) {
         sums.large_blocks != segments->large_blocks ||
         sums.dead_large_blocks != segments->dead_large_blocks ||
         sums.dead_segment_blocks != segments->dead_segment_blocks ||
-        sums.live_bytes != segments->live_bytes || sums.memory != segments->memory) {
+        sums.live_bytes != segments->live_bytes || sums.table_words != segments->table_words ||
+        sums.memory != segments->memory) {
         return "the sums over all segments are wrong";
     }
     return NULL;

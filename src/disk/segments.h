@@ -34,6 +34,7 @@ typedef struct fx_disk_segment {
     uint32_t known_bytes;
     bool moving;     /* a checkpoint under way rewrites its records */
     bool damaged;    /* some live record is not sound, or cannot be read: it is not moved */
+    uint32_t stride; /* every live record is one of its records of so many bytes; 0: not so */
     uint64_t live[]; /* bits */
 } fx_disk_segment;
 
@@ -48,12 +49,19 @@ typedef struct fx_segments {
     uint64_t dead_segment_blocks; /* of segments without a live record */
     uint64_t dead_large_blocks;
     uint64_t live_bytes; /* the sum of fx_segment_live_bytes over those with an extent */
-    uint64_t memory;     /* of all this, bytes */
+    uint64_t table_words; /* of their live bits as a checkpoint has them */
+    uint64_t memory;      /* of all this, bytes */
 } fx_segments;
 
 /* Words of a live bitmap. */
 static inline size_t fx_segment_words(uint32_t byte_length) {
     return (byte_length / FX_RECORD_SIZE_MIN + 64) / 64;
+}
+
+/* The same in a checkpoint: one bit for each record where they are of one length. */
+static inline size_t fx_segment_table_words(const fx_disk_segment *segment) {
+    return segment->stride != 0 ? ((size_t)segment->record_count + 63) / 64
+                                : fx_segment_words(segment->byte_length);
 }
 
 /* Nothing is live at first. NULL: no memory. `larges` has room for large_capacity. */
@@ -67,6 +75,9 @@ void fx_segment_add_large(fx_disk_segment *segment, uint32_t record_offset, uint
                           uint32_t blocks);
 fx_segment_large *fx_segment_find_large(const fx_disk_segment *segment, uint32_t record_offset);
 bool fx_segment_is_live(const fx_disk_segment *segment, uint32_t record_offset);
+/* Sees whether its records are of one length. For a segment that is complete, and in no table yet;
+ * fx_segments_add does so, too. O(records). */
+void fx_segment_find_stride(fx_disk_segment *segment);
 /* For a segment that is in no table yet. */
 void fx_segment_set_live(fx_disk_segment *segment, uint32_t record_offset);
 /* The first live bit from `unit` (units of 32 bytes) on; UINT32_MAX: none. */

@@ -11,9 +11,15 @@
  * and by time, spent by all that a step writes, its table included; it may run into debt by one
  * step. Segment cleaning costs u/(1-u) bytes for each that is written, with u the share that lives
  * in the emptiest segments: it begins when a third of what is kept is not live, where u is about
- * 0.4, and then takes about 0.7. In a file that may not grow, writers do the rest when they find no
- * space. A file is shortened only after it was too long for some seconds, and to a length at which
- * it is far from too long, so it does not swing.
+ * 0.4, and then takes about 0.7. In a file that may not grow, writers do the rest, and begin while
+ * there is still room for what a whole step moves (fx_volume_ahead_blocks): short steps write the
+ * table as often as long ones. A step moves a 48th of the segments, and at most 16 MiB; a writer
+ * waits for 32 MiB at most beyond what it needs itself. In shorter steps less space lies idle, and
+ * the table is written more often: from a 32nd to a 96th it comes to the same within 2 %
+ * (1,000,000 keys, 70 % live).
+ *
+ * A file is shortened only after it was too long for some seconds, and to a length at which it is
+ * far from too long, so it does not swing.
  */
 #include "engine/cleaner.h"
 

@@ -92,6 +92,20 @@ static int by_fullness(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Bytes of records that there is room for at their new places, so that no step is given up when
+ * most of it is written: what is free, and what the file may still grow by. */
+static uint64_t affordable(const fx_flusher *flusher) {
+    const fx_space *space = &flusher->space;
+    uint64_t keep = fx_volume_checkpoint_blocks(flusher);
+    uint64_t room = space->extents.free_blocks;
+    if (space->limit_blocks == 0) {
+        return UINT64_MAX;
+    }
+    room += space->limit_blocks > space->file_blocks ? space->limit_blocks - space->file_blocks : 0;
+    room = room > keep ? room - keep : 0;
+    return (room - room / 32) * FX_BLOCK_SIZE;
+}
+
 /* The emptiest segments, up to the budget. Without memory: none. */
 static void mark_sparse(fx_flusher *flusher, const fx_cleaning *what) {
     const fx_segments *segments = &flusher->segments;
@@ -109,7 +123,10 @@ static void mark_sparse(fx_flusher *flusher, const fx_cleaning *what) {
     qsort(sparse, count, sizeof *sparse, by_fullness);
     size_t chosen = 0;
     uint64_t blocks = 0;
-    for (; chosen < count && bytes < what->budget; chosen++) {
+    uint64_t most = affordable(flusher);
+    for (; chosen < count && bytes < what->budget &&
+           bytes + fx_segment_live_bytes(sparse[chosen]) <= most;
+         chosen++) {
         sparse[chosen]->moving = true;
         bytes += fx_segment_live_bytes(sparse[chosen]);
         blocks += sparse[chosen]->blocks;
@@ -389,7 +406,8 @@ feox_status fx_compactor_clean(fx_flusher *flusher, const fx_cleaning *what, uin
 
 feox_status fx_compactor_checkpoint(fx_flusher *flusher, bool compact) {
     uint64_t ignored;
-    fx_cleaning what = {.fullness_max = compact ? FX_CLEAN_DENSE : 0, .budget = FX_COMPACT_STEP};
+    fx_cleaning what = {.fullness_max = compact ? FX_CLEAN_DENSE : 0,
+                        .budget = fx_volume_step_blocks(flusher) * FX_BLOCK_SIZE};
     feox_status status = fx_compactor_clean(flusher, &what, &ignored);
     while (status == FEOX_ERR_SPACE && what.fullness_max > 0) {
         what.budget /= 4; /* moving needs room, too; what is dead is free without */

@@ -359,37 +359,46 @@ static feox_status ensure(fx_flusher *flusher, const fx_demand *demand) {
 }
 
 /* Cleaning that gained nothing may gain something in the next round, for what it moved lies in
- * other segments now; after so many rounds without more free blocks than ever it will not. */
+ * other segments now; after so many rounds without fewer blocks in use than ever it will not. */
 #define FRUITLESS_MAX 3u
-/* A step writes the whole table: with some more free blocks than are asked for the next ones move
- * more for that. But no writer waits for more steps than this. */
-#define CUSHION_ROUNDS 8u
+/* A step writes the whole table, so it is to be a long one, and the next, too: it ends with more
+ * free blocks than are asked for. But no writer waits for more than this for that. */
+#define AHEAD_MAX ((uint64_t)2 * FX_CLEAN_STEP_MAX)
 
+/* Free blocks for the demand, for what is written before the next step, and for what it moves. */
 static bool has_cushion(const fx_flusher *flusher, const fx_demand *demand) {
-    uint64_t cushion = flusher->segments.packed_blocks / 16;
-    uint64_t most = FX_COMPACT_STEP / FX_BLOCK_SIZE;
-    uint64_t keep = fx_volume_reserve(flusher) + FX_TOMBSTONE_BLOCKS + ensured_blocks(demand);
-    return flusher->space.extents.free_blocks >= keep + (cushion < most ? cushion : most);
+    uint64_t keep = fx_volume_reserve(flusher) + 64 + FX_TOMBSTONE_BLOCKS +
+                    fx_volume_ahead_blocks(flusher) + fx_volume_step_blocks(flusher) / 4;
+    return flusher->space.extents.free_blocks >= keep + ensured_blocks(demand);
 }
 
-/* Gives dead space back until the demand fits and there is a cushion, or nothing more is gained. */
-static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand) {
-    feox_status status = FEOX_ERR_SPACE;
-    uint64_t best = flusher->space.extents.free_blocks;
+static uint64_t occupied(const fx_flusher *flusher) {
+    return flusher->segments.packed_blocks + flusher->segments.large_blocks;
+}
+
+/* Gives dead space back until the demand fits and there is a cushion, or nothing more is gained.
+ * `status`: whether it fits already. */
+static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand, feox_status status) {
+    uint64_t least = occupied(flusher);
+    uint64_t step = fx_volume_step_blocks(flusher) * FX_BLOCK_SIZE;
     unsigned fruitless = 0;
-    for (unsigned round = 0;
+    bool ahead = fx_volume_ahead_blocks(flusher) > 0;
+    for (uint64_t moved = 0;
          fruitless < FRUITLESS_MAX && fx_compactor_can_free(flusher) &&
-         (status == FEOX_ERR_SPACE || (status == FEOX_OK && round < CUSHION_ROUNDS &&
+         (status == FEOX_ERR_SPACE || (status == FEOX_OK && moved < AHEAD_MAX &&
                                        !demand->deletes && !has_cushion(flusher, demand)));
-         round++) {
+         moved += step) {
         if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
             break;
         }
         fx_space_reclaim(&flusher->space, true);
-        uint64_t free_blocks = flusher->space.extents.free_blocks;
-        fruitless = free_blocks > best ? 0 : fruitless + 1;
-        best = free_blocks > best ? free_blocks : best;
+        fruitless = occupied(flusher) < least ? 0 : fruitless + 1;
+        least = occupied(flusher) < least ? occupied(flusher) : least;
         status = ensure(flusher, demand);
+    }
+    if (ahead) { /* where that was no use it is not tried again before there is more to gain */
+        flusher->cleaner.ahead_min =
+            has_cushion(flusher, demand) ? 0 : fx_compactor_sparse_bytes(flusher) + step;
     }
     return status;
 }
@@ -407,8 +416,9 @@ static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint6
         return status;
     }
     status = ensure(flusher, demand);
-    if (status == FEOX_ERR_SPACE) {
-        status = clean_up(flusher, demand);
+    if (status == FEOX_ERR_SPACE ||
+        (status == FEOX_OK && !demand->deletes && fx_volume_ahead_blocks(flusher) > 0)) {
+        status = clean_up(flusher, demand, status);
     }
     if (status == FEOX_ERR_SPACE &&
         fx_cleaner_make_run(flusher, ensured_blocks(demand)) == FEOX_OK) {

@@ -83,6 +83,7 @@ feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
     segment->blocks = (uint32_t)extent.count;
     segment->known_count = segment->live_count;
     segment->known_bytes = segment->byte_length - FX_SEGMENT_HEADER_SIZE;
+    fx_segment_find_stride(segment);
     image->room = 0;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (size_t i = image->first_move; i < mover->move_count; i++) {

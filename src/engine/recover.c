@@ -43,9 +43,8 @@
 #define COUNTER_GAP ((uint64_t)1 << 28)
 /* Searches for one flipped bit, per opening: a hostile file could ask for many. */
 #define REPAIRS_MAX 16u
-/* Versions that can be given out: records keep them in 62 bits. */
+/* No lower version is given out. */
 #define VERSION_MIN 256u
-#define VERSION_END ((uint64_t)FX_COUNTER_END << 8)
 
 /* ---- Making a new file ---- */
 
@@ -279,7 +278,7 @@ static feox_status apply(fx_recovery *r, const fx_recovery_record *waiting) {
     fx_block *block = NULL;
     uint64_t dead = 0;
     uint64_t position = record->location * FX_RECORD_ALIGN;
-    if (entry->version < VERSION_MIN || entry->version >= VERSION_END) {
+    if (entry->version < VERSION_MIN) {
         fx_recovery_damaged(r, "a record has a version that was never given", entry, position,
                             record->size);
         return FEOX_OK;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "disk/checkpoint.h"
+#include "engine/compactor.h"
 
 void fx_volume_announce(const fx_flusher *flusher) {
     const fx_engine *engine = flusher->engine;
@@ -69,7 +70,8 @@ static void publish_room(fx_flusher *flusher, uint64_t run) {
     uint64_t keep = fx_volume_reserve(flusher);
     /* A table that outgrew its spare extents might find no room: no more puts until it has. */
     bool spare = flusher->space.spare[0].count >= fx_volume_table_blocks(flusher);
-    uint64_t room = spare ? room_beside(flusher, keep + FX_TOMBSTONE_BLOCKS) : 0;
+    uint64_t puts = keep + FX_TOMBSTONE_BLOCKS + fx_volume_ahead_blocks(flusher);
+    uint64_t room = spare ? room_beside(flusher, puts) : 0;
     uint64_t room_deletes = room_beside(flusher, keep);
     if (fx_load_relaxed(&flusher->refusal.lasts) != 0) {
         uint64_t most = flusher->refusal.room_deletes;
@@ -166,11 +168,22 @@ void fx_volume_unlock_shards(fx_flusher *flusher) {
     }
 }
 
+uint64_t fx_volume_step_blocks(const fx_flusher *flusher) {
+    uint64_t step = flusher->segments.packed_blocks / FX_CLEAN_STEP_SHARE;
+    uint64_t least = FX_CLEAN_STEP_MIN / FX_BLOCK_SIZE;
+    uint64_t most = FX_CLEAN_STEP_MAX / FX_BLOCK_SIZE;
+    step = step > least ? step : least;
+    return step < most ? step : most;
+}
+
 uint64_t fx_volume_table_blocks(const fx_flusher *flusher) {
-    /* A bit for each 32 bytes of segments, a header for each, 16 bytes for each large value of at
-     * least 17 blocks. */
+    /* Live bits, a header for each segment, 16 bytes for each large value of at least 17 blocks.
+     * What lies in the ring, and what one step moves, may need a bit for each 32 bytes. */
     const fx_segments *segments = &flusher->segments;
-    return segments->packed_blocks / 200 + fx_blocks_of(segments->count * 64) +
+    uint64_t step = fx_volume_step_blocks(flusher);
+    step = step < segments->packed_blocks ? step : segments->packed_blocks;
+    uint64_t anew = segments->inline_bytes + step * FX_BLOCK_SIZE;
+    return fx_blocks_of(segments->table_words * 8 + anew / 200 + segments->count * 64) +
            segments->large_blocks / 4000 + 2;
 }
 
@@ -180,15 +193,31 @@ uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher) {
            2 * fx_blocks_of(flusher->segments.inline_bytes);
 }
 
+/* Room to move records to, so that cleaning can begin in a full file. */
+static uint64_t move_reserve(const fx_flusher *flusher) {
+    uint64_t kept = flusher->segments.packed_blocks / 16;
+    uint64_t step = fx_volume_step_blocks(flusher);
+    uint64_t most = FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
+    most = step < most ? step : most;
+    return kept < most ? kept : most;
+}
+
+uint64_t fx_volume_ahead_blocks(const fx_flusher *flusher) {
+    const fx_space *space = &flusher->space;
+    uint64_t sparse = fx_compactor_sparse_bytes(flusher);
+    uint64_t step = fx_volume_step_blocks(flusher);
+    uint64_t kept = move_reserve(flusher);
+    bool full = space->limit_blocks != 0 && space->file_blocks >= space->limit_blocks;
+    bool gains = sparse > step * FX_BLOCK_SIZE && sparse > flusher->cleaner.ahead_min;
+    return full && gains ? step - kept : 0;
+}
+
 uint64_t fx_volume_reserve(const fx_flusher *flusher) {
     /* A longer table, and its copy, than the spare extents have room for, so that taking those
-     * changes nothing for the others; what inline segments turn into; the ends of segments; and
-     * room to move records to, so that cleaning can begin in a full file. */
+     * changes nothing for the others; what inline segments turn into; the ends of segments. */
     const fx_segments *segments = &flusher->segments;
     uint64_t table = fx_volume_table_blocks(flusher);
     uint64_t spare = 2 * flusher->space.spare[0].count;
-    uint64_t step = segments->packed_blocks / 16;
-    step = step < FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE ? step : FX_SEGMENT_SIZE_MAX / FX_BLOCK_SIZE;
     return 4 * table - (spare < 3 * table ? spare : 3 * table) +
-           2 * fx_blocks_of(segments->inline_bytes) + 64 + step;
+           2 * fx_blocks_of(segments->inline_bytes) + 64 + move_reserve(flusher);
 }

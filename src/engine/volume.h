@@ -37,7 +37,8 @@ typedef struct fx_cleaner {
     uint64_t own_bytes;   /* written by compaction ... */
     uint64_t other_bytes; /* ... and by all else, when the credit was counted last */
     uint64_t counted_ns;
-    uint64_t long_ns; /* store time; 0: the file is not too long */
+    uint64_t long_ns;   /* store time; 0: the file is not too long */
+    uint64_t ahead_min; /* with less in sparse segments, cleaning ahead of need is no use */
 } fx_cleaner;
 
 /* The device has no space for what is to be written into the file: refusal.h. */
@@ -138,6 +139,11 @@ void fx_volume_lock_shards(fx_flusher *flusher);
 void fx_volume_unlock_shards(fx_flusher *flusher);
 /* About the blocks that the table of the next checkpoint takes; not less than it does. O(1). */
 uint64_t fx_volume_table_blocks(const fx_flusher *flusher);
+/* What one step of cleaning for a writer moves. O(1). */
+uint64_t fx_volume_step_blocks(const fx_flusher *flusher);
+/* Blocks that puts leave free besides, where the file may not grow and cleaning would gain
+ * something: then they do a step while there is room for all that it moves. O(1). */
+uint64_t fx_volume_ahead_blocks(const fx_flusher *flusher);
 /* Blocks that a checkpoint takes at most if it moves only what it must. */
 uint64_t fx_volume_checkpoint_blocks(const fx_flusher *flusher);
 /* Blocks that are promised to no commit, so that the next checkpoint always finds room. */

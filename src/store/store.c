@@ -67,6 +67,14 @@ static feox_status start_engine(feox_store *store, bool persistent) {
     return fx_report(fx_engine_init(&store->engine, &options));
 }
 
+/* The ring of a new file: in a short one it would be space that records need. */
+static uint64_t ring_blocks(uint64_t file_size_limit) {
+    uint64_t size = file_size_limit / FX_JOURNAL_LIMIT_SHARE;
+    size = size > FX_JOURNAL_SIZE_MIN ? size : FX_JOURNAL_SIZE_MIN;
+    return (file_size_limit != 0 && size < FX_JOURNAL_SIZE ? size : FX_JOURNAL_SIZE) /
+           FX_BLOCK_SIZE;
+}
+
 static feox_status start_file(feox_store *store, const char *path, const fx_store_how *extra) {
     const feox_options *o = &store->options;
     const fx_dev_open how = {
@@ -85,6 +93,7 @@ static feox_status start_file(feox_store *store, const char *path, const fx_stor
         .read_only = how.read_only,
         .file_size_initial = o->file_size_initial,
         .file_size_limit = o->file_size_limit,
+        .ring_blocks = ring_blocks(o->file_size_limit),
         .rescue = extra->rescue,
         .sink = extra->sink,
     };

@@ -53,7 +53,7 @@ static void test_round_trip(void **state) {
     (void)state;
     const uint32_t keys[] = {1, 4, 5, 16, 255, FEOX_KEY_SIZE_MAX};
     const uint32_t values[] = {0, 1, 7, 100, 4096, FX_LARGE_VALUE_MIN - 1};
-    assert_int_equal(fx_format_record_size(FX_ENTRY_PUT, 16, 100, false), 152);
+    assert_int_equal(fx_format_record_size(FX_ENTRY_PUT, 16, 100, false), 144);
     assert_true(fx_format_record_size(FX_ENTRY_TOMBSTONE, 1, 0, false) >= FX_RECORD_SIZE_MIN);
     for (size_t i = 0; i < 6 * 6 * 3 * 2; i++) {
         fx_entry_kind kind = (fx_entry_kind)(i % 3 + 1);

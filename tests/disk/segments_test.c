@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/checksum.h"
 #include "base/rng.h"
 #include "disk/checkpoint.h"
 #include "disk/segments.h"
@@ -257,6 +258,151 @@ static void test_checkpoint(void **state) {
     test_lies(&table);
     free(bytes);
     fx_segments_deinit(&table);
+}
+
+/* A segment of `count` records of `stride` bytes, some of them live. */
+static fx_disk_segment *even_segment(fx_rng *rng, uint64_t block, uint32_t count, uint32_t stride) {
+    uint32_t length = FX_SEGMENT_HEADER_SIZE + count * stride;
+    fx_disk_segment *segment = fx_segment_create(block * FX_BLOCK_SIZE, length,
+                                                 (uint32_t)fx_blocks_of(length), 5, count, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (fx_rng_below(rng, 3) > 0) {
+            fx_segment_set_live(segment, FX_SEGMENT_HEADER_SIZE + i * stride);
+        }
+    }
+    return segment;
+}
+
+/* Where all records are of one length the image has a bit for each; where one is not, for 32 bytes.
+ * Both ways the same bits come back. */
+static void test_even_records(void **state) {
+    (void)state;
+    fx_rng rng;
+    fx_rng_init(&rng, 23);
+    for (uint32_t round = 0; round < 2000; round++) {
+        uint32_t stride = 32 + 8 * (uint32_t)fx_rng_below(&rng, 60);
+        uint32_t count = 1 + (uint32_t)fx_rng_below(&rng, 200);
+        fx_segments table;
+        fx_segments found;
+        size_t size = 0;
+        uint64_t sum = 0;
+        uint64_t lost = 0;
+        fx_segments_init(&table);
+        fx_segments_init(&found);
+        assert_true(fx_segments_reserve(&table, 1));
+        fx_disk_segment *segment = even_segment(&rng, 9, count, stride);
+        bool odd = round % 4 == 0 && stride >= 104 && count > 1 && segment->live_count < count;
+        if (odd) { /* a live one where none of one length begins */
+            fx_segment_set_live(segment, FX_SEGMENT_HEADER_SIZE + stride + 64);
+        }
+        assert_true(fx_segments_add(&table, segment));
+        bool even = stride > 32 && !odd;
+        assert_int_equal(segment->stride, even ? stride : 0);
+        assert_int_equal(table.table_words,
+                         even ? (count + 63) / 64 : fx_segment_words(segment->byte_length));
+        assert_null(fx_segments_check(&table));
+        uint8_t *bytes = checkpoint_of(&table, &size, &sum);
+        assert_int_equal(size, FX_CHECKPOINT_HEADER_SIZE + 40 + table.table_words * 8);
+        assert_int_equal(decode(bytes, bytes, size, &found, &lost), FEOX_OK);
+        assert_int_equal(found.count, 1);
+        assert_memory_equal(found.items[0]->live, segment->live,
+                            fx_segment_words(segment->byte_length) * 8);
+        assert_int_equal(found.items[0]->live_count, segment->live_count);
+        assert_int_equal(found.items[0]->stride, segment->stride);
+        fx_segments_deinit(&found);
+        fx_segments_deinit(&table);
+        free(bytes);
+    }
+}
+
+/* Sums that are right over lengths that cannot be. */
+static void test_uneven_lies(void **state) {
+    (void)state;
+    fx_rng rng;
+    fx_rng_init(&rng, 29);
+    for (uint32_t lie = 0; lie < 6; lie++) {
+        fx_segments found;
+        fx_checkpoint_writer writer;
+        uint8_t bytes[512] = {0};
+        uint64_t lost = 0;
+        fx_disk_segment *segment = even_segment(&rng, 9, 20, 48);
+        fx_segment_find_stride(segment);
+        assert_int_equal(segment->stride, 48);
+        segment->record_count += lie == 1 ? 1 : 0;
+        segment->record_count -= lie == 2 ? 1 : 0;
+        segment->stride += lie == 3 ? 8 : 0;
+        segment->live_count += lie == 4 ? 1 : 0;
+        segment->byte_length = lie == 5 ? 128 : segment->byte_length; /* 8 of 8 bytes */
+        segment->stride = lie == 5 ? 8 : segment->stride;
+        segment->record_count = lie == 5 ? 8 : segment->record_count;
+        segment->live_count = lie == 5 ? 1 : segment->live_count;
+        fx_segments_init(&found);
+        fx_checkpoint_begin(&writer, bytes, &ID, 77);
+        fx_checkpoint_append(&writer, segment);
+        (void)fx_checkpoint_finish(&writer);
+        assert_int_equal(decode(bytes, bytes, writer.at, &found, &lost), FEOX_OK);
+        assert_int_equal(found.count, lie == 0 ? 1 : 0);
+        assert_true((lost == 0) == (lie == 0));
+        fx_segments_deinit(&found);
+        fx_segment_destroy(segment);
+    }
+}
+
+/* A bit behind the last record. */
+static void test_bit_too_many(void **state) {
+    (void)state;
+    fx_rng rng;
+    fx_rng_init(&rng, 31);
+    for (uint32_t bit = 19; bit < 22; bit++) {
+        fx_segments found;
+        fx_checkpoint_writer writer;
+        uint8_t bytes[512] = {0};
+        uint64_t lost = 0;
+        fx_disk_segment *segment = even_segment(&rng, 9, 20, 48);
+        fx_segment_find_stride(segment);
+        fx_segments_init(&found);
+        fx_checkpoint_begin(&writer, bytes, &ID, 77);
+        fx_checkpoint_append(&writer, segment);
+        uint8_t *item = bytes + FX_CHECKPOINT_HEADER_SIZE;
+        fx_put_u64(item + 40, (uint64_t)1 << bit);
+        fx_put_u32(item + 32, 1);
+        uint64_t seed = fx_checkpoint_seed(&ID, 77) + FX_CHECKPOINT_HEADER_SIZE;
+        fx_put_u32(item, (uint32_t)fx_checksum(item + 4, 44, seed));
+        (void)fx_checkpoint_finish(&writer);
+        assert_int_equal(decode(bytes, bytes, writer.at, &found, &lost), FEOX_OK);
+        assert_int_equal(found.count, bit < 20 ? 1 : 0);
+        fx_segments_deinit(&found);
+        fx_segment_destroy(segment);
+    }
+}
+
+/* What the segments of a table are to take in memory ends with the file. */
+static void test_more_than_the_file(void **state) {
+    (void)state;
+    enum { MANY = 100, BLOCKS = 40, SPAN = 4 * 4096 };
+    fx_segments found;
+    fx_checkpoint_writer writer;
+    uint64_t lost = 0;
+    uint8_t *bytes = calloc(1, FX_CHECKPOINT_HEADER_SIZE + (size_t)MANY * 64);
+    fx_checkpoint_begin(&writer, bytes, &ID, 77);
+    for (uint32_t i = 0; i < MANY; i++) {
+        fx_disk_segment *segment =
+            fx_segment_create((uint64_t)(i % 36) * FX_BLOCK_SIZE, SPAN, 4, 5,
+                              (SPAN - FX_SEGMENT_HEADER_SIZE) / 2040, 0);
+        segment->stride = 2040;
+        fx_segment_set_live(segment, FX_SEGMENT_HEADER_SIZE);
+        fx_checkpoint_append(&writer, segment);
+        fx_segment_destroy(segment);
+    }
+    (void)fx_checkpoint_finish(&writer);
+    fx_segments_init(&found);
+    assert_int_equal(fx_checkpoint_decode(bytes, bytes, writer.at, &ID, 77, BLOCKS, &found, &lost),
+                     FEOX_OK);
+    assert_in_range(found.count, 1, BLOCKS / 4);
+    assert_true(lost > 0 && found.capacity < MANY);
+    assert_null(fx_segments_check(&found));
+    fx_segments_deinit(&found);
+    free(bytes);
 }
 
 /* One segment with two live large values, of which the table lists the later first; then, of which
@@ -561,6 +707,10 @@ int main(void) {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_even_records),
+        cmocka_unit_test(test_uneven_lies),
+        cmocka_unit_test(test_bit_too_many),
+        cmocka_unit_test(test_more_than_the_file),
         cmocka_unit_test(test_larges_out_of_order),
         cmocka_unit_test(test_overlapping_items),
         cmocka_unit_test(test_search_has_a_budget),

@@ -40,8 +40,10 @@ static void reseal_table(const hostile *h, uint8_t *bytes, size_t file_size) {
     uint8_t *image = bytes + first;
     const uint8_t *sound = h->bytes + first;
     for (size_t at = FX_CHECKPOINT_HEADER_SIZE; at < length;) {
-        size_t size = 40 + fx_segment_words(fx_get_u32(sound + at + 4)) * 8 +
-                      (size_t)fx_get_u32(sound + at + 36) * 16;
+        size_t words = fx_get_u16(sound + at + 38) != 0
+                           ? ((size_t)fx_get_u32(sound + at + 28) + 63) / 64
+                           : fx_segment_words(fx_get_u32(sound + at + 4));
+        size_t size = 40 + words * 8 + (size_t)fx_get_u16(sound + at + 36) * 16;
         uint64_t seed = fx_checkpoint_seed(&root->id, root->group) + at;
         fx_put_u32(image + at, (uint32_t)fx_checksum(image + at + 4, size - 4, seed));
         at += size;
