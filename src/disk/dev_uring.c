@@ -1,5 +1,6 @@
 /* dev_uring: the queue over io_uring. One small ring per queue; a transfer goes to the device when
- * it is submitted, at most RING_DEPTH at a time, the others wait in a list.
+ * it is submitted, at most RING_DEPTH at a time, the others wait in a list. Small reads wait there
+ * until somebody reaps, and go in one call: 32 calls cost more than the device takes for 32 blocks.
  *
  * Why this way:
  * 1. No SINGLE_ISSUER and so no DEFER_TASKRUN, although they are faster: a queue has one user at a
@@ -126,14 +127,20 @@ static void collect_some(ring_queue *q) {
 
 /* ---- Submissions ---------------------------------------------------------------------------- */
 
-/* True if the one prepared entry was taken over. If not, it is taken back: without SQPOLL the
- * system looks at the entries only while we are inside io_uring_enter. */
-static bool enter(ring_queue *q) {
-    for (unsigned i = 0; i < SUBMIT_ATTEMPTS_MAX; i++) {
+/* Hands `count` prepared entries over, and tells how many the system took, the first ones. The
+ * others are taken back: without SQPOLL it looks at the entries only while we are inside
+ * io_uring_enter. */
+static unsigned enter(ring_queue *q, unsigned count) {
+    unsigned taken = 0;
+    for (unsigned refused = 0; taken < count && refused < SUBMIT_ATTEMPTS_MAX;) {
         int result = io_uring_submit(&q->ring);
         if (result > 0) {
-            return true;
+            taken += (unsigned)result;
+            q->in_ring += (unsigned)result;
+            refused = 0;
+            continue;
         }
+        refused++;
         if (result == -EINTR) {
             continue;
         }
@@ -145,50 +152,62 @@ static bool enter(ring_queue *q) {
             pause_briefly(1000000);
         }
     }
-    unsigned tail = *q->ring.sq.ktail - 1;
-    io_uring_smp_store_release(q->ring.sq.ktail, tail);
-    q->ring.sq.sqe_tail--;
-    q->ring.sq.sqe_head = q->ring.sq.sqe_tail;
-    return false;
+    FX_ASSERT(taken <= count);
+    if (taken < count) {
+        unsigned tail = *q->ring.sq.ktail - (count - taken);
+        io_uring_smp_store_release(q->ring.sq.ktail, tail);
+        q->ring.sq.sqe_tail -= count - taken;
+        q->ring.sq.sqe_head = q->ring.sq.sqe_tail;
+    }
+    return taken;
 }
 
-/* Sends one transfer to the device, or does it here. */
-static void launch(ring_queue *q, fx_dev_op *op) {
+/* Prepares the entry of one transfer and returns its slot; or does it here: NO_SLOT. */
+static unsigned prepare(ring_queue *q, fx_dev_op *op) {
     fx_dev_file *file = file_of(q);
     int error = fx_dev_file_admit(file, op);
     if (error != 0 || op->size == 0) {
         fx_dev_file_settle(file, op, error);
         fx_dev_list_push(&q->done, op);
-        return;
+        return NO_SLOT;
     }
     struct io_uring_sqe *sqe = q->broken ? NULL : io_uring_get_sqe(&q->ring);
-    if (sqe != NULL) {
-        unsigned index = q->first_free;
-        unsigned size = (unsigned)(op->size < RING_TRANSFER_MAX ? op->size : RING_TRANSFER_MAX);
-        if (op->kind == FX_DEV_WRITE) {
-            io_uring_prep_write(sqe, file->fd, op->buffer, size, op->offset);
-        } else {
-            io_uring_prep_read(sqe, file->fd, op->buffer, size, op->offset);
-        }
-        io_uring_sqe_set_data64(sqe, index);
-        /* The slot is taken before enter, which may collect others meanwhile. */
-        q->first_free = q->slots[index].next_free;
-        q->slots[index] = (ring_slot){op, NO_SLOT};
-        if (enter(q)) {
-            q->in_ring++;
-            return;
-        }
-        q->slots[index] = (ring_slot){NULL, q->first_free};
-        q->first_free = index;
-        q->broken = true;
+    if (sqe == NULL) {
+        fx_dev_file_run(file, op, 0);
+        fx_dev_list_push(&q->done, op);
+        return NO_SLOT;
     }
-    fx_dev_file_run(file, op, 0);
-    fx_dev_list_push(&q->done, op);
+    unsigned index = q->first_free;
+    unsigned size = (unsigned)(op->size < RING_TRANSFER_MAX ? op->size : RING_TRANSFER_MAX);
+    if (op->kind == FX_DEV_WRITE) {
+        io_uring_prep_write(sqe, file->fd, op->buffer, size, op->offset);
+    } else {
+        io_uring_prep_read(sqe, file->fd, op->buffer, size, op->offset);
+    }
+    io_uring_sqe_set_data64(sqe, index);
+    q->first_free = q->slots[index].next_free;
+    q->slots[index] = (ring_slot){op, NO_SLOT};
+    return index;
 }
 
+/* Sends to the device what there are slots for. What the ring refuses is done here, and the ring is
+ * not asked again. */
 static void launch_waiting(ring_queue *q) {
+    unsigned prepared[RING_DEPTH];
+    unsigned count = 0;
     while (q->waiting.first != NULL && q->first_free != NO_SLOT) {
-        launch(q, fx_dev_list_pop(&q->waiting));
+        unsigned index = prepare(q, fx_dev_list_pop(&q->waiting));
+        if (index != NO_SLOT) {
+            prepared[count++] = index;
+        }
+    }
+    for (unsigned i = enter(q, count); i < count; i++) {
+        fx_dev_op *op = q->slots[prepared[i]].op;
+        q->slots[prepared[i]] = (ring_slot){NULL, q->first_free};
+        q->first_free = prepared[i];
+        q->broken = true;
+        fx_dev_file_run(file_of(q), op, 0);
+        fx_dev_list_push(&q->done, op);
     }
 }
 
@@ -205,7 +224,7 @@ static void ring_submit(fx_dev_queue *queue, fx_dev_op *op) {
         return;
     }
     fx_dev_list_push(&q->waiting, op);
-    if (is_alone(q)) {
+    if (is_alone(q) || (op->kind == FX_DEV_READ && op->size <= ALONE_MAX)) {
         return;
     }
     if (q->first_free == NO_SLOT) {

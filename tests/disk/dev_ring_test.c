@@ -82,7 +82,86 @@ static void test_transfers(void **state) {
     free(bytes);
 }
 
+/* ---- Reads that are submitted together ---- */
+
+enum { READS = 80 }; /* more than a ring holds */
+
+static unsigned calls;
+static unsigned refuse_from; /* of the calls that submit, counted from 0 ... */
+static unsigned refuse_upto;
+static int refusal;
+
+static bool refuse_some(const tap_event *e, long *result) {
+    if (e->call != TAP_SUBMIT || calls++ < refuse_from || calls > refuse_upto) {
+        return false;
+    }
+    *result = refusal;
+    return true;
+}
+
+static void read_all(fx_dev *dev, const uint8_t *bytes) {
+    static fx_dev_op ops[READS];
+    uint8_t *buffer = fx_devs_blocks(READS);
+    bool seen[READS] = {false};
+    fx_dev_queue *queue = NULL;
+    assert_int_equal(fx_dev_queue_open(dev, &queue), 0);
+    calls = 0;
+    tap_set(refuse_some);
+    for (unsigned round = 0; round < 2; round++) { /* and what is left of it serves again */
+        memset(seen, 0, sizeof seen);
+        memset(buffer, 0xee, READS * (size_t)FX_BLOCK_SIZE);
+        for (unsigned i = 0; i < READS; i++) {
+            ops[i] = (fx_dev_op){.kind = FX_DEV_READ,
+                                 .result = 1,
+                                 .offset = (READS - 1 - i) * (uint64_t)FX_BLOCK_SIZE,
+                                 .size = FX_BLOCK_SIZE,
+                                 .buffer = buffer + i * (size_t)FX_BLOCK_SIZE};
+            fx_dev_submit(queue, &ops[i]);
+        }
+        for (unsigned i = 0; i < READS; i++) {
+            const fx_dev_op *op = fx_dev_reap(queue);
+            assert_non_null(op);
+            assert_int_equal(op->result, 0);
+            assert_false(seen[op - ops]);
+            seen[op - ops] = true;
+            assert_true(memcmp(op->buffer, bytes + op->offset, FX_BLOCK_SIZE) == 0);
+        }
+        assert_null(fx_dev_reap(queue));
+    }
+    tap_set(NULL);
+    fx_dev_queue_close(queue);
+    free(buffer);
+}
+
+/* The system takes fewer entries than it is offered, refuses for a while, or for good. */
+static void test_together(void **state) {
+    (void)state;
+    static const unsigned from[] = {0, 1, 31, 64, 79, 100};
+    static const int refusals[] = {-EPERM, -EAGAIN, -EINTR, 0};
+    const char *path = fx_temp_fresh("ring");
+    uint8_t *bytes = fx_devs_blocks(READS);
+    for (size_t i = 0; i < READS * (size_t)FX_BLOCK_SIZE; i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / FX_BLOCK_SIZE * 3);
+    }
+    fx_file_write(path, bytes, READS * (size_t)FX_BLOCK_SIZE);
+    fx_dev *dev = fx_devs_new(path, FEOX_IO_URING);
+    for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++) {
+        for (unsigned j = 0; j < sizeof refusals / sizeof refusals[0]; j++) {
+            refuse_from = from[i];
+            refusal = refusals[j];
+            refuse_upto = refuse_from + 3;
+            read_all(dev, bytes);
+            refuse_upto = UINT32_MAX;
+            read_all(dev, bytes);
+        }
+    }
+    fx_dev_close(dev);
+    fx_file_remove(path);
+    free(bytes);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transfers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transfers),
+                                       cmocka_unit_test(test_together)};
     return cmocka_run_group_tests_name("disk/dev_ring", tests, NULL, NULL);
 }
