@@ -6,6 +6,11 @@
 #include "engine/commit.h"
 #include "engine/order.h"
 
+/* To keep what was read: a reader's time is worth more. Where next to no value fits, looking for
+ * one to drop would take longer than the device does; the hand goes on with the next read. */
+#define STEPS_FOR_READ 4u
+#define EVICT_FOR_READ 16u
+
 /* Goes over some buckets of one shard; how many values were dropped. */
 static uint32_t evict_some(fx_shard *shard) {
     fx_record *records[FX_CLOCK_MAX];
@@ -51,6 +56,21 @@ uint32_t fx_evict_shard(fx_shard *shard, uint32_t count) {
         fruitless = now > 0 ? two_rounds(shard->engine) : fruitless - 1;
     }
     settle(shard);
+    return dropped;
+}
+
+uint32_t fx_evict_for_read(fx_engine *engine, fx_shard *shard) {
+    uint32_t dropped = 0;
+    if (shard == NULL) {
+        uint64_t turn = fx_add_relaxed(&engine->evict_shard, (uint64_t)1);
+        shard = &engine->shards[turn & (engine->shard_count - 1)];
+    }
+    for (unsigned i = 0; i < STEPS_FOR_READ && dropped < EVICT_FOR_READ; i++) {
+        dropped += evict_some(shard);
+    }
+    if (dropped > 0) {
+        settle(shard);
+    }
     return dropped;
 }
 

@@ -12,5 +12,7 @@
 uint32_t fx_evict_shard(fx_shard *shard, uint32_t count);
 /* The same over all shards, in turn. */
 uint32_t fx_evict_any(fx_engine *engine, uint32_t count);
+/* Drops a few values of this shard, or of any (NULL), if that is done quickly. Returns how many. */
+uint32_t fx_evict_for_read(fx_engine *engine, fx_shard *shard);
 
 #endif

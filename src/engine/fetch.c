@@ -8,9 +8,6 @@
 #include "engine/evict.h"
 #include "engine/flusher.h"
 
-/* Values to drop at most to keep one that was read: a reader's time is worth more. */
-#define EVICT_FOR_READ 16u
-
 static bool has_expired(const fx_engine *engine, const fx_record_view *view) {
     return FX_UNLIKELY(view->expiry_ns != 0) && view->expiry_ns <= fx_engine_now(engine);
 }
@@ -69,12 +66,11 @@ static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t ke
         return;
     }
     if (!restore_once(engine, hash, key, key_len, version, block)) {
-        if (block->size > FX_INLINE_VALUE_MAX) {
-            (void)fx_evict_any(engine, EVICT_FOR_READ);
-        } else { /* a slot of its size is most likely in its shard */
-            (void)fx_evict_shard(fx_engine_shard(engine, hash), EVICT_FOR_READ);
+        /* A slot of a small value's size is most likely in its shard. */
+        bool small = block->size <= FX_INLINE_VALUE_MAX;
+        if (fx_evict_for_read(engine, small ? fx_engine_shard(engine, hash) : NULL) > 0) {
+            (void)restore_once(engine, hash, key, key_len, version, block);
         }
-        (void)restore_once(engine, hash, key, key_len, version, block);
     }
 }
 
