@@ -314,8 +314,9 @@ typedef struct feox_lookup {
 } feox_lookup;
 
 /* Looks up `count` keys with their cache misses overlapped; faster than a loop from a few keys on.
- * Values on disk are read one after the other. FEOX_OK unless one lookup failed (< 0): then the
- * first such status. */
+ * Values that are on disk only are read from the device together, up to 32 at a time; those of
+ * 64 KiB and more one after the other, and all if another thread's call is doing the same at that
+ * moment. FEOX_OK unless one lookup failed (< 0): then the first such status. */
 FEOX_API feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count);
 
 typedef struct feox_key_info {

@@ -75,16 +75,12 @@ static void restore(fx_engine *engine, uint64_t hash, const void *key, size_t ke
 }
 
 /* A value that is on disk only. FEOX_MISMATCH: look again. */
-static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void *key,
-                                   size_t key_len, const fx_record_view *view, fx_fetched *out) {
-    if (!fx_location_clean(view->location)) {
-        return FEOX_MISMATCH; /* it is just being changed */
-    }
+static feox_status fetch_from_disk(fx_engine *engine, const fx_wanted *wanted, fx_fetched *out) {
+    const fx_record_view *view = &wanted->found;
     fx_block *block = NULL;
-    feox_status status =
-        fx_flusher_read(engine->flusher, view->location, key, key_len, view->version, &block);
+    feox_status status = fx_reader_read(engine->flusher, wanted, &block);
     if (status == FEOX_OK) {
-        restore(engine, hash, key, key_len, view->version, block);
+        restore(engine, wanted->hash, wanted->key, wanted->key_len, view->version, block);
         *out = *view;
         out->block = block;
         return FEOX_OK;
@@ -95,8 +91,9 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
     }
     /* Moved meanwhile, or really damaged? */
     fx_record_view again;
-    bool found = fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
-                               false, key, key_len, NULL, 0, &again);
+    bool found =
+        fx_table_read(&fx_engine_shard(engine, wanted->hash)->table, wanted->hash,
+                      engine->persistent, false, wanted->key, wanted->key_len, NULL, 0, &again);
     if (found && again.version == view->version && again.location == view->location &&
         again.in_block && again.block == NULL) {
         if (status == FEOX_ERR_IO) {
@@ -108,28 +105,38 @@ static feox_status fetch_from_disk(fx_engine *engine, uint64_t hash, const void 
     return FEOX_MISMATCH;
 }
 
-/* The rest of fx_fetch: the value is in a block, or was a moment ago. FEOX_MISMATCH: look again. */
+void fx_fetch_together(fx_engine *engine, fx_wanted *wanted, size_t count) {
+    fx_reader_read_many(engine->flusher, wanted, count);
+    for (size_t i = 0; i < count; i++) {
+        const fx_wanted *w = &wanted[i];
+        if (w->found.block != NULL) {
+            restore(engine, w->hash, w->key, w->key_len, w->found.version, w->found.block);
+        }
+    }
+}
+
+/* The rest of fx_fetch_memory: the value is in a block, or was a moment ago. FEOX_MISMATCH: look
+ * again. */
 static feox_status fetch_block(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                                fx_fetched *out) {
-    fx_record_view view;
     bool found = false;
-    fx_block *block = acquire_block(engine, hash, key, key_len, &view, &found);
+    fx_block *block = acquire_block(engine, hash, key, key_len, out, &found);
     if (!found) {
         return FEOX_NOT_FOUND;
     }
-    if (has_expired(engine, &view)) {
+    if (has_expired(engine, out)) {
         fx_block_release(block);
         return FEOX_MISMATCH; /* to say so there */
     }
     if (block != NULL) {
-        *out = view;
         return FEOX_OK;
     }
-    return view.in_block ? fetch_from_disk(engine, hash, key, key_len, &view, out) : FEOX_MISMATCH;
+    /* Without a clean place it is just being changed. */
+    return out->in_block && fx_location_clean(out->location) ? FEOX_PENDING : FEOX_MISMATCH;
 }
 
-feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
-                     void *buffer, size_t capacity, fx_fetched *out) {
+feox_status fx_fetch_memory(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                            void *buffer, size_t capacity, fx_fetched *out) {
     for (;;) {
         if (!fx_table_read(&fx_engine_shard(engine, hash)->table, hash, engine->persistent,
                            engine->mark_reads, key, key_len, buffer, capacity, out)) {
@@ -145,6 +152,20 @@ feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t k
             return FEOX_OK;
         }
         feox_status status = fetch_block(engine, hash, key, key_len, out);
+        if (status != FEOX_MISMATCH) {
+            return status;
+        }
+    }
+}
+
+feox_status fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
+                     void *buffer, size_t capacity, fx_fetched *out) {
+    for (;;) {
+        feox_status status = fx_fetch_memory(engine, hash, key, key_len, buffer, capacity, out);
+        if (FX_UNLIKELY(status == FEOX_PENDING)) {
+            const fx_wanted wanted = {.key = key, .key_len = key_len, .hash = hash, .found = *out};
+            status = fetch_from_disk(engine, &wanted, out);
+        }
         if (status != FEOX_MISMATCH) {
             return status;
         }

@@ -50,6 +50,7 @@ static void destroy(fx_flusher *flusher) {
     fx_space_deinit(&flusher->space);
     fx_segments_deinit(&flusher->segments);
     fx_staging_deinit(&flusher->staging);
+    fx_reader_deinit(&flusher->reader);
     if (flusher->queue != NULL) {
         fx_dev_queue_close(flusher->queue);
     }
@@ -513,76 +514,6 @@ feox_status fx_flusher_close(fx_flusher *flusher, uint64_t now_ns) {
         fx_flusher_leave(flusher);
     }
     destroy(flusher);
-    return status;
-}
-
-/* ---- Reading ---- */
-
-/* Reads the record at `position` into a new aligned buffer, as much as it takes. */
-static feox_status read_record(fx_flusher *flusher, uint64_t position, size_t key_len,
-                               uint8_t **buffer_out, size_t *lead_out, size_t *size_out) {
-    uint64_t start = position / FX_BLOCK_SIZE * FX_BLOCK_SIZE;
-    size_t lead = (size_t)(position - start);
-    size_t size = (size_t)fx_round_up(lead + FX_RECORD_HEADER_SIZE + key_len, FX_BLOCK_SIZE);
-    *lead_out = lead;
-    *buffer_out = NULL;
-    for (;;) {
-        fx_mem_free(*buffer_out);
-        *buffer_out = fx_mem_alloc_aligned(size, FX_BLOCK_SIZE);
-        if (*buffer_out == NULL) {
-            return FEOX_ERR_MEMORY;
-        }
-        *size_out = size;
-        int error = fx_volume_read(flusher, start, *buffer_out, size);
-        if (error != 0) {
-            return error == -ERANGE ? FEOX_MISMATCH
-                                    : fx_error_set(FEOX_ERR_IO, -error, "reading at byte %llu",
-                                                   (unsigned long long)start);
-        }
-        size_t needed = lead + fx_format_record_peek(*buffer_out + lead);
-        if (needed <= size) {
-            return FEOX_OK;
-        }
-        size = (size_t)fx_round_up(needed, FX_BLOCK_SIZE);
-    }
-}
-
-static feox_status read_value(fx_flusher *flusher, uint64_t position, const void *key,
-                              size_t key_len, uint64_t version, fx_block **block_out) {
-    uint8_t *buffer = NULL;
-    size_t lead = 0;
-    size_t size = 0;
-    size_t record_size = 0;
-    fx_entry entry;
-    feox_status status = read_record(flusher, position, key_len, &buffer, &lead, &size);
-    if (status == FEOX_OK && !fx_format_record_verify(buffer + lead, size - lead, &flusher->id,
-                                                      position, &entry, &record_size)) {
-        status = FEOX_ERR_CORRUPT;
-    }
-    if (status == FEOX_OK && (entry.version != version || entry.kind == FX_ENTRY_TOMBSTONE ||
-                              entry.key_len != key_len || memcmp(entry.key, key, key_len) != 0)) {
-        status = FEOX_MISMATCH;
-    }
-    if (status == FEOX_OK && entry.kind == FX_ENTRY_LARGE) {
-        status = fx_volume_read_large(flusher, &entry, block_out);
-    } else if (status == FEOX_OK) {
-        *block_out = fx_block_create(&flusher->engine->blocks, entry.value, entry.value_len);
-        status = *block_out != NULL ? FEOX_OK : FEOX_ERR_MEMORY;
-    }
-    fx_mem_free(buffer);
-    return status;
-}
-
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
-                            uint64_t version, fx_block **block_out) {
-    *block_out = NULL;
-    if (!fx_location_clean(location) || location > UINT64_MAX / FX_RECORD_ALIGN) {
-        return FEOX_MISMATCH;
-    }
-    fx_pin pin = fx_epoch_pin(&flusher->readers);
-    feox_status status =
-        read_value(flusher, location * FX_RECORD_ALIGN, key, key_len, version, block_out);
-    fx_epoch_unpin(pin);
     return status;
 }
 

@@ -61,10 +61,6 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
 feox_status fx_flusher_status(const fx_flusher *flusher);
 /* Makes what made the store read-only the calling thread's error detail. Any thread. */
 void fx_flusher_tell(const fx_flusher *flusher);
-/* Reads the value at a clean location into a new block with one reference. FEOX_MISMATCH: another
- * key or version is there now, look it up again. FEOX_ERR_CORRUPT, FEOX_ERR_IO, FEOX_ERR_MEMORY. */
-feox_status fx_flusher_read(fx_flusher *flusher, uint64_t location, const void *key, size_t key_len,
-                            uint64_t version, fx_block **block_out);
 /* Whether the file is new; its name is then not durable yet. */
 bool fx_flusher_made(const fx_flusher *flusher);
 /* The last store time that the file knows. */

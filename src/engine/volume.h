@@ -9,6 +9,7 @@
 #include "disk/superblock.h"
 #include "engine/flusher.h"
 #include "engine/probe.h"
+#include "engine/reader.h"
 #include "engine/space.h"
 #include "engine/staging.h"
 
@@ -81,6 +82,7 @@ struct fx_flusher {
     uint64_t corrupt_records;
     fx_volume_figures figures;
     fx_epoch readers; /* pinned around reads of the device; extents are not reused under them */
+    fx_reader reader; /* whose it is, it says itself */
 
     /* The owner's. */
     fx_dev_queue *queue;

@@ -144,7 +144,22 @@ feox_status feox_get(feox_store *store, const void *key, size_t key_len, void **
     return FEOX_OK;
 }
 
-/* Copies what fits and tells how it went. Arguments were checked. */
+/* Of what was fetched, copies what fits, and tells how it went. */
+static feox_status deliver(feox_status status, const fx_fetched *fetched, void *buffer,
+                           size_t capacity, size_t *value_len_out) {
+    size_t size = status == FEOX_OK ? (size_t)fetched->value_len : 0;
+    *value_len_out = size;
+    if (status != FEOX_OK) {
+        return status;
+    }
+    if (fetched->block != NULL) {
+        fx_copy(buffer, fetched->block->data, size < capacity ? size : capacity);
+        fx_block_release(fetched->block);
+    }
+    return size <= capacity ? FEOX_OK : FEOX_TRUNCATED;
+}
+
+/* Arguments were checked. */
 static inline feox_status get_into(fx_engine *engine, uint64_t hash, const void *key,
                                    size_t key_len, void *buffer, size_t capacity,
                                    size_t *value_len_out) {
@@ -155,15 +170,7 @@ static inline feox_status get_into(fx_engine *engine, uint64_t hash, const void 
         feox_status status = pass == FX_PASS_NONE
                                  ? FEOX_NOT_FOUND
                                  : fx_fetch(engine, hash, key, key_len, buffer, capacity, &fetched);
-        *value_len_out = status == FEOX_OK ? (size_t)fetched.value_len : 0;
-        if (status != FEOX_OK) {
-            return status;
-        }
-        if (fetched.block != NULL) {
-            size_t size = *value_len_out;
-            fx_copy(buffer, fetched.block->data, size < capacity ? size : capacity);
-            fx_block_release(fetched.block);
-        }
+        return deliver(status, &fetched, buffer, capacity, value_len_out);
     }
     return *value_len_out <= capacity ? FEOX_OK : FEOX_TRUNCATED;
 }
@@ -223,6 +230,80 @@ void feox_view_release(feox_view *view) {
  * processor's miss buffers. */
 #define LOOKAHEAD 16u
 
+/* Lookups that wait for the device. */
+typedef struct cold_lookups {
+    size_t count;
+    feox_lookup *lookups[FX_READS_MAX];
+    fx_wanted wanted[FX_READS_MAX];
+} cold_lookups;
+
+/* Ends them all: together as far as that goes, the others one by one. */
+static void get_cold(fx_engine *engine, cold_lookups *cold) {
+    if (cold->count > 1) {
+        fx_fetch_together(engine, cold->wanted, cold->count);
+    }
+    for (size_t i = 0; i < cold->count; i++) {
+        feox_lookup *l = cold->lookups[i];
+        fx_wanted *w = &cold->wanted[i];
+        feox_status status = w->found.block != NULL ? FEOX_OK
+                                                    : fx_fetch(engine, w->hash, w->key, w->key_len,
+                                                               l->buffer, l->capacity, &w->found);
+        l->status = deliver(status, &w->found, l->buffer, l->capacity, &l->value_len);
+    }
+    cold->count = 0;
+}
+
+/* What the first look did not find as a plain value in memory. */
+static void get_other(fx_engine *engine, uint64_t hash, feox_lookup *l, cold_lookups *cold) {
+    fx_fetched fetched;
+    feox_status status =
+        fx_fetch_memory(engine, hash, l->key, l->key_len, l->buffer, l->capacity, &fetched);
+    l->status = deliver(status, &fetched, l->buffer, l->capacity, &l->value_len);
+    if (status == FEOX_PENDING) {
+        cold->lookups[cold->count] = l;
+        cold->wanted[cold->count++] =
+            (fx_wanted){.key = l->key, .key_len = l->key_len, .hash = hash, .found = fetched};
+        if (cold->count == FX_READS_MAX) {
+            get_cold(engine, cold);
+        }
+    }
+}
+
+/* At most LOOKAHEAD lookups: what is in memory; the others are noted. */
+static void get_warm(fx_engine *engine, feox_lookup *lookups, size_t count, cold_lookups *cold) {
+    uint64_t hashes[LOOKAHEAD];
+    for (size_t i = 0; i < count; i++) {
+        feox_lookup *l = &lookups[i];
+        bool no_buffer = l->buffer == NULL && l->capacity > 0;
+        l->status = no_buffer ? FEOX_ERR_ARGUMENT : fx_store_check_key(l->key, l->key_len);
+        if (l->status == FEOX_OK) {
+            hashes[i] = fx_engine_hash(engine, l->key, l->key_len);
+            fx_table_prefetch(&fx_engine_shard(engine, hashes[i])->table, hashes[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (lookups[i].status == FEOX_OK) {
+            fx_table_prefetch_record(&fx_engine_shard(engine, hashes[i])->table, hashes[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        feox_lookup *l = &lookups[i];
+        if (l->status != FEOX_OK) {
+            continue;
+        }
+        fx_table_pass pass = fx_fetch_plain(engine, hashes[i], l->key, l->key_len, l->buffer,
+                                            l->capacity, &l->value_len);
+        if (FX_UNLIKELY(pass == FX_PASS_RETRY)) {
+            get_other(engine, hashes[i], l, cold);
+        } else if (pass == FX_PASS_NONE) {
+            l->value_len = 0;
+            l->status = FEOX_NOT_FOUND;
+        } else if (l->value_len > l->capacity) {
+            l->status = FEOX_TRUNCATED;
+        }
+    }
+}
+
 feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count) {
     feox_status first = fx_store_enter(store);
     if (first == FEOX_OK && lookups == NULL && count > 0) {
@@ -232,32 +313,16 @@ feox_status feox_get_many(feox_store *store, feox_lookup *lookups, size_t count)
         lookups[i].value_len = 0;
         lookups[i].status = first;
     }
-    uint64_t hashes[LOOKAHEAD];
-    for (size_t base = 0; first == FEOX_OK && base < count; base += LOOKAHEAD) {
-        size_t batch = count - base < LOOKAHEAD ? count - base : LOOKAHEAD;
-        for (size_t i = 0; i < batch; i++) {
-            feox_lookup *l = &lookups[base + i];
-            bool no_buffer = l->buffer == NULL && l->capacity > 0;
-            l->status = no_buffer ? FEOX_ERR_ARGUMENT : fx_store_check_key(l->key, l->key_len);
-            if (l->status == FEOX_OK) {
-                hashes[i] = fx_engine_hash(&store->engine, l->key, l->key_len);
-                fx_table_prefetch(&fx_engine_shard(&store->engine, hashes[i])->table, hashes[i]);
-            }
-        }
-        for (size_t i = 0; i < batch; i++) {
-            if (lookups[base + i].status == FEOX_OK) {
-                fx_table_prefetch_record(&fx_engine_shard(&store->engine, hashes[i])->table,
-                                         hashes[i]);
-            }
-        }
-        for (size_t i = 0; i < batch; i++) {
-            feox_lookup *l = &lookups[base + i];
-            if (l->status == FEOX_OK) {
-                l->status = get_into(&store->engine, hashes[i], l->key, l->key_len, l->buffer,
-                                     l->capacity, &l->value_len);
-            }
-        }
+    if (first != FEOX_OK) {
+        return first;
     }
+    cold_lookups cold;
+    cold.count = 0;
+    for (size_t base = 0; base < count; base += LOOKAHEAD) {
+        size_t some = count - base < LOOKAHEAD ? count - base : LOOKAHEAD;
+        get_warm(&store->engine, lookups + base, some, &cold);
+    }
+    get_cold(&store->engine, &cold);
     for (size_t i = 0; first == FEOX_OK && i < count; i++) {
         first = lookups[i].status < 0 ? fx_report(lookups[i].status) : FEOX_OK;
     }

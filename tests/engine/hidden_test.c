@@ -471,8 +471,11 @@ static void test_another_place(void **state) {
             for (uint32_t version = 0; version < 4; version++) {
                 bool right = place % 3 == key && version == place;
                 fx_block *block = NULL;
-                assert_int_equal(fx_flusher_read(flusher, places[place], &key, sizeof key,
-                                                 versions[version], &block),
+                const fx_record_view found = {.location = places[place],
+                                              .version = versions[version],
+                                              .value_len = size_of(w->number)};
+                const fx_wanted wanted = {.key = &key, .key_len = sizeof key, .found = found};
+                assert_int_equal(fx_reader_read(flusher, &wanted, &block),
                                  right ? FEOX_OK : FEOX_MISMATCH);
                 assert_true(right == (block != NULL));
                 fx_block_release(block);
