@@ -19,6 +19,12 @@
 
 enum { KEYS = 200, VALUE_MAX = 100 << 10, KEY_MAX = 5000, KEPT_MAX = 32 };
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SLOW 1u /* a sanitizer makes everything an order of magnitude slower */
+#else
+#define SLOW 0u
+#endif
+
 /* A device over another one. */
 typedef struct late_dev {
     fx_dev base;
@@ -326,7 +332,7 @@ static void test_all_sizes(void **state) {
 static void test_ends_of_blocks(void **state) {
     (void)state;
     world *w = world_create();
-    for (uint32_t size = 64; size < 128; size++) {
+    for (uint32_t size = 64; size < 128; size += 1 + SLOW * 4) {
         for (uint32_t number = 0; number < KEYS; number++) {
             put(w, number, size);
         }
@@ -538,6 +544,37 @@ static void test_moved_before(void **state) {
     world_destroy(w);
 }
 
+/* Places where nothing can be, and the places of others. */
+static void test_no_such_place(void **state) {
+    (void)state;
+    world *w = world_create();
+    fx_flusher *flusher = w->stage.engine.flusher;
+    uint64_t size = mem_dev_size(w->dev);
+    assert_int_equal(look_up(w, 11, 1, 2), 2);
+    const fx_wanted first = w->wanted[0];
+    const uint64_t places[] = {0,
+                               w->wanted[1].found.location,
+                               size / FX_RECORD_ALIGN,
+                               (size + FX_BLOCK_SIZE) / FX_RECORD_ALIGN,
+                               UINT64_MAX / FX_RECORD_ALIGN,
+                               UINT64_MAX / FX_RECORD_ALIGN + 1,
+                               (uint64_t)1 << 63,
+                               UINT64_MAX};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        fx_wanted pair[2] = {first, first};
+        fx_block *block = NULL;
+        pair[0].found.location = places[i];
+        feox_status status = fx_reader_read(flusher, &pair[0], &block);
+        assert_true(status == FEOX_MISMATCH || status == FEOX_ERR_CORRUPT);
+        assert_null(block);
+        fx_reader_read_many(flusher, pair, 2);
+        assert_null(pair[0].found.block);
+        assert_true(is_value(w, w->numbers[0], pair[1].found.block));
+        fx_block_release(pair[1].found.block);
+    }
+    world_destroy(w);
+}
+
 static void find_it_taken(void *context) {
     world *w = context;
     fx_wanted mine[FX_READS_MAX];
@@ -586,10 +623,11 @@ static void test_no_queue(void **state) {
 /* Whatever allocation fails, what comes is right, and the next call has all. */
 static void test_no_memory(void **state) {
     (void)state;
+    world *w = world_create();
+    fx_reader *reader = &w->stage.engine.flusher->reader;
     for (unsigned sticky = 0; sticky < 2; sticky++) {
         bool failed = true;
         for (uint64_t n = 1; failed; n++) {
-            world *w = world_create();
             size_t count = look_up(w, 4, 40, FX_READS_MAX);
             fx_mem_fail_after(n, sticky != 0);
             fx_fetch_together(&w->stage.engine, w->wanted, count);
@@ -599,9 +637,12 @@ static void test_no_memory(void **state) {
             assert_true(failed ? good < count : good == count);
             count = look_up(w, 4, 40, FX_READS_MAX);
             assert_int_equal(read_together(w, count), count);
-            world_destroy(w);
+            fx_reader_deinit(reader); /* to begin without queue and buffer */
+            memset(reader, 0, sizeof *reader);
         }
+        assert_int_equal(w->late.queues, 1);
     }
+    world_destroy(w);
 }
 
 /* Who may only read has a queue for it, too. */
@@ -625,6 +666,7 @@ int main(void) {
         cmocka_unit_test(test_few),         cmocka_unit_test(test_bad_places),
         cmocka_unit_test(test_pinned),      cmocka_unit_test(test_moved_before),
         cmocka_unit_test(test_taken),       cmocka_unit_test(test_updated_meanwhile),
+        cmocka_unit_test(test_no_such_place),
         cmocka_unit_test(test_no_queue),    cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_read_only),
     };
