@@ -27,6 +27,8 @@
 /* A file that is made with a limit has a ring of this share of it, and not less than this. */
 #define FX_JOURNAL_LIMIT_SHARE 128u
 #define FX_JOURNAL_SIZE_MIN (1u << 20)
+/* In a shorter file nothing would find room. */
+#define FX_FILE_SIZE_MIN (2u * FX_JOURNAL_SIZE_MIN + (8u << 10))
 /* No file has a longer ring: its reader keeps it in memory. */
 #define FX_JOURNAL_SIZE_MAX (64u << 20)
 /* Numbers that no store reaches; what a file says beyond them is no more than damage. */
@@ -57,6 +59,8 @@
 #define FX_MEMORY_LIMIT_LEAN 1u
 /* A hint above this is taken for this: the index that it asks for is touched at once. */
 #define FX_EXPECTED_KEYS_MAX ((uint64_t)1 << 26)
+/* ... nor are more expected under a memory limit than keys of so many bytes would find room. */
+#define FX_EXPECTED_KEY_SIZE 256u
 #define FX_SHARDS_MIN 16u
 #define FX_SHARDS_MAX 256u
 

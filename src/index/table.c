@@ -462,7 +462,8 @@ static bool spare_reserve(fx_table *table, const fx_directory *directory) {
 void fx_table_trim_locked(fx_table *table) {
     fx_directory *directory = table->directory;
     fx_segment *first = directory->segments[0];
-    if (table->count != 0 || (directory->mask + 1 == BUCKETS_FIRST && first->depth == 0) ||
+    if (table->count != 0 || table->generation == 0 ||
+        (directory->mask + 1 == BUCKETS_FIRST && first->depth == 0) ||
         !spare_reserve(table, directory)) {
         return;
     }

@@ -418,10 +418,15 @@ static feox_status clear_some(feox_store *store, const key_list *list, size_t *a
 
 static feox_status clear_shard(feox_store *store, fx_shard *shard) {
     key_list list = {0};
+    /* What this thread wrote before and did not wait for is to go, too. */
+    feox_status status = fx_write_settle_shard(store, shard);
+    if (status != FEOX_OK) {
+        return status;
+    }
     fx_spinlock_lock(&shard->lock);
     fx_table_each_locked(&shard->table, note_key, &list);
     fx_spinlock_unlock(&shard->lock);
-    feox_status status = list.failed ? FEOX_ERR_MEMORY : FEOX_OK;
+    status = list.failed ? FEOX_ERR_MEMORY : FEOX_OK;
     for (size_t at = 0; at < list.used && status == FEOX_OK;) {
         status = clear_some(store, &list, &at);
     }

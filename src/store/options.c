@@ -118,9 +118,10 @@ feox_status fx_options_read(const feox_options *given, feox_options *out) {
     if (out->file_size_limit != 0 && out->file_size_initial > out->file_size_limit) {
         return bad_option("file_size_initial");
     }
-    if (out->expected_keys > FX_EXPECTED_KEYS_MAX) {
-        out->expected_keys = FX_EXPECTED_KEYS_MAX;
-    }
+    uint64_t most =
+        out->memory_limit != 0 ? out->memory_limit / FX_EXPECTED_KEY_SIZE : FX_EXPECTED_KEYS_MAX;
+    most = most < FX_EXPECTED_KEYS_MAX ? most : FX_EXPECTED_KEYS_MAX;
+    out->expected_keys = out->expected_keys < most ? out->expected_keys : most;
     if (out->flush_interval_ms == 0) {
         out->flush_interval_ms = FX_FLUSH_INTERVAL_MS;
     }

@@ -88,10 +88,11 @@ static feox_status start_file(feox_store *store, const char *path, const fx_stor
     if (status != FEOX_OK) {
         return status;
     }
+    bool small = o->file_size_initial < FX_FILE_SIZE_MIN;
     const fx_flusher_options options = {
         .path = path,
         .read_only = how.read_only,
-        .file_size_initial = o->file_size_initial,
+        .file_size_initial = small ? FX_FILE_SIZE_MIN : o->file_size_initial,
         .file_size_limit = o->file_size_limit,
         .ring_blocks = ring_blocks(o->file_size_limit),
         .rescue = extra->rescue,

@@ -289,6 +289,17 @@ feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len) 
     return group == 0 ? FEOX_OK : fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
 }
 
+feox_status fx_write_settle_shard(feox_store *store, fx_shard *shard) {
+    fx_engine *engine = &store->engine;
+    uint64_t group = 0;
+    fx_spinlock_lock(&shard->lock);
+    for (uint32_t i = 0; i < shard->hidden_count; i++) {
+        group = shard->hidden[i].group > group ? shard->hidden[i].group : group;
+    }
+    fx_spinlock_unlock(&shard->lock);
+    return group == 0 ? FEOX_OK : fx_flusher_sync(engine->flusher, group, fx_engine_now(engine));
+}
+
 /* The last group that any of them is still waiting for; 0: none is. */
 static uint64_t last_group(const fx_waiting *list, size_t count) {
     uint64_t group = 0;

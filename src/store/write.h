@@ -53,6 +53,8 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len, feox_wr
 
 /* Waits until nothing of the key is in flight. */
 feox_status fx_write_settle(feox_store *store, const void *key, size_t key_len);
+/* The same for all keys of a shard. */
+feox_status fx_write_settle_shard(feox_store *store, fx_shard *shard);
 /* Waits until some durable writes are on stable storage: one flush for all. If they cannot be,
  * those that are not are taken back, and the others lose their shard. (If the store has become
  * read-only, those that cannot be taken back stay hidden.) */
