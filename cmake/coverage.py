@@ -164,6 +164,8 @@ def read(root, export):
     """The sources by path, with the conditions of all instances of a function taken together."""
     sources = {}
     for exported in export["functions"]:
+        if not exported["filenames"][0].startswith(root + "/src/"):
+            continue  # a test's own, linked to what is looked at
         function = Function(exported, sources, root)
         for levels, counts, alone in function.conditions:
             condition = function.condition(levels)
