@@ -158,7 +158,8 @@ static void no_descriptor(void **state) {
 /* ---- Growing ---- */
 
 static void growing(void **state) {
-    static const int errors[][2] = {{EDQUOT, ENOSPC}, {EFBIG, ENOSPC}, {ENOSPC, ENOSPC}, {EIO, EIO}};
+    static const int errors[][2] = {
+        {EDQUOT, ENOSPC}, {EFBIG, ENOSPC}, {ENOSPC, ENOSPC}, {EIO, EIO}};
     static const int unable[] = {EOPNOTSUPP, ENOSYS};
     const char *path = fx_temp_fresh("grow");
     uint64_t size = SIZE;

@@ -124,6 +124,9 @@ static void live_records(void **state) {
     w->flusher->segments.live_records++;
     expect(w, "segment table: ");
     w->flusher->segments.live_records--;
+    fx_record_set_location(record_of(w, 5), 0);
+    expect(w, "records are live on disk, and");
+    fx_record_set_location(record_of(w, 5), location);
     /* One that is replaced dies with the group, and is live until then: here it is not. */
     w->flusher->read_only = true; /* so that no group comes in between */
     assert_int_equal(put(w, 5, 200), FEOX_OK);

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <liburing.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -27,12 +28,21 @@ ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags);
 long __real_sysconf(int name);
 long __wrap_sysconf(int name);
 
+int __real_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count);
+int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count);
+int __real_io_uring_ring_dontfork(struct io_uring *ring);
+int __wrap_io_uring_ring_dontfork(struct io_uring *ring);
+
 typedef enum asked { LOCKS, CONDITIONS, THREADS, RANDOM, NOTHING } asked;
 
 static asked refused;
 static uint64_t refused_left; /* 1: the next; 0: none any more */
 static uint64_t met;
 static long processors;
+static int probe_answer = 1; /* -errno; 0: the ring knows no reads, 2: nor writes; 1: the truth */
+static int fork_answer;
 
 static bool refuses(asked what) {
     if (refused != what || refused_left == 0 || --refused_left > 0) {
@@ -61,6 +71,20 @@ ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags) {
         return -1;
     }
     return __real_getrandom(out, size, flags);
+}
+
+int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count) {
+    int result = probe_answer < 0 ? probe_answer
+                                  : __real_io_uring_register_probe(ring, probe, count);
+    if (probe_answer == 0 || probe_answer == 2) {
+        probe->ops[probe_answer == 0 ? IORING_OP_READ : IORING_OP_WRITE].flags = 0;
+    }
+    return result;
+}
+
+int __wrap_io_uring_ring_dontfork(struct io_uring *ring) {
+    return fork_answer != 0 ? fork_answer : __real_io_uring_ring_dontfork(ring);
 }
 
 long __wrap_sysconf(int name) {
@@ -155,8 +179,33 @@ static void shards(void **state) {
     assert_int_equal(before, FX_SHARDS_MAX);
 }
 
+/* A ring that cannot read or write, or that a child would have too, is none. */
+static void poor_rings(void **state) {
+    static const int answers[][2] = {{-EINVAL, 0}, {0, 0}, {2, 0}, {1, -ENOMEM}};
+    kit *k = *state;
+    if (!kit_has_uring()) {
+        skip();
+    }
+    assert_ok(kit_put(k, "key", "value"));
+    kit_close(k);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        probe_answer = answers[i][0];
+        fork_answer = answers[i][1];
+        k->options.io_backend = FEOX_IO_URING;
+        assert_status(feox_open(k->path, &k->options, &k->store), FEOX_ERR_UNSUPPORTED);
+        k->options.io_backend = FEOX_IO_AUTO;
+        kit_open(k);
+        kit_expect(k, "key", "value");
+        kit_close(k);
+        probe_answer = 1;
+        fork_answer = 0;
+    }
+    kit_open(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {KIT_MEMORY(in_memory), KIT_FILE(with_threads),
-                                       KIT_FILE(with_ring), KIT_TEST(shards)};
+                                       KIT_FILE(with_ring), KIT_TEST(shards),
+                                       KIT_FILE(poor_rings)};
     return cmocka_run_group_tests_name("store/start", tests, NULL, NULL);
 }
