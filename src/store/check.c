@@ -52,9 +52,8 @@ static void append_key(char *text, size_t size, size_t at, const feox_finding *f
 
 static void tell_line(void *context, const feox_finding *finding) {
     const lines *to = context;
-    char text[400];
-    /* A problem has at most 255 bytes, and only damage, whose texts are ours, has a place. */
-    size_t at = (size_t)snprintf(text, sizeof text, "%.255s", finding->text);
+    char text[320]; /* 240, and 59 for two numbers, and 6 */
+    size_t at = (size_t)snprintf(text, sizeof text, "%.240s", finding->text);
     if (finding->length > 0) {
         at += (size_t)snprintf(text + at, sizeof text - at, "; %llu bytes from byte %llu",
                                (unsigned long long)finding->length,
