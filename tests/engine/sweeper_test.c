@@ -334,8 +334,11 @@ static void test_finish(void **state) {
     (void)state;
     for (unsigned file = 0; file < 2; file++) {
         world *w = world_create(seed_of("finish"), file != 0);
-        for (uint32_t key = 0; key < 2 * FX_PENDING_MAX - 4; key++) {
-            put(w, key, key * 7 + 1, w->now + 10);
+        for (uint32_t key = 0; key < 10 * FX_PENDING_MAX; key++) {
+            uint64_t hash = fx_engine_hash(&w->engine, &key, sizeof key);
+            if (fx_engine_shard(&w->engine, hash)->pending_count < FX_PENDING_MAX - 1) {
+                put(w, key, key * 7 + 1, w->now + 10);
+            }
         }
         uint64_t before = fx_load_relaxed(&w->engine.count);
         w->now += 1000;

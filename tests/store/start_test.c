@@ -32,10 +32,12 @@ int __real_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe 
                                    unsigned count);
 int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
                                    unsigned count);
+int __real_eventfd(unsigned count, int flags);
+int __wrap_eventfd(unsigned count, int flags);
 int __real_io_uring_ring_dontfork(struct io_uring *ring);
 int __wrap_io_uring_ring_dontfork(struct io_uring *ring);
 
-typedef enum asked { LOCKS, CONDITIONS, THREADS, RANDOM, NOTHING } asked;
+typedef enum asked { LOCKS, CONDITIONS, THREADS, RANDOM, DESCRIPTORS, NOTHING } asked;
 
 static asked refused;
 static uint64_t refused_left; /* 1: the next; 0: none any more */
@@ -71,6 +73,14 @@ ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags) {
         return -1;
     }
     return __real_getrandom(out, size, flags);
+}
+
+int __wrap_eventfd(unsigned count, int flags) {
+    if (refuses(DESCRIPTORS)) {
+        errno = EMFILE;
+        return -1;
+    }
+    return __real_eventfd(count, flags);
 }
 
 int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
@@ -203,9 +213,24 @@ static void poor_rings(void **state) {
     kit_open(k);
 }
 
+/* Whoever wants to poll is told that there is nothing to poll. */
+static void no_descriptor(void **state) {
+    kit *k = *state;
+    int fd = 77;
+    int again = 77;
+    refused = DESCRIPTORS;
+    refused_left = 1;
+    assert_status(feox_durable_fd(k->store, &fd), FEOX_ERR_MEMORY);
+    refused = NOTHING;
+    assert_int_equal(fd, -1);
+    assert_ok(feox_durable_fd(k->store, &fd));
+    assert_ok(feox_durable_fd(k->store, &again));
+    assert_true(fd > 2 && fd == again);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {KIT_MEMORY(in_memory), KIT_FILE(with_threads),
                                        KIT_FILE(with_ring), KIT_TEST(shards),
-                                       KIT_FILE(poor_rings)};
+                                       KIT_FILE(poor_rings), KIT_FILE(no_descriptor)};
     return cmocka_run_group_tests_name("store/start", tests, NULL, NULL);
 }

@@ -75,6 +75,13 @@ static void times_to_live(void **state) {
         kit_expect_bytes(k, key, key_len, value, sizes[i]);
     }
     assert_status(feox_expire(k->store, "none", 4, 5), FEOX_NOT_FOUND);
+    /* What is beyond all time is beyond it, and not long ago. */
+    const uint64_t ages[] = {UINT64_MAX, UINT64_MAX / 1000000, UINT64_MAX / 1000000 - 1};
+    for (unsigned i = 0; i < 3; i++) {
+        assert_ok(feox_expire(k->store, "tiny", 4, ages[i]));
+        assert_ok(feox_contains(k->store, "tiny", 4));
+        assert_true(kit_info(k, "tiny").ttl_ms > 0);
+    }
 }
 
 static void counters_and_documents(void **state) {
