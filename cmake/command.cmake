@@ -11,7 +11,7 @@ endif()
 set_target_properties(feox_command PROPERTIES OUTPUT_NAME feox)
 include(GNUInstallDirs)
 install(TARGETS feox_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-# Its tests run the built command.
+# Its tests run the built command; cli/faults runs its objects in itself, with faults in between.
 cmake_language(DEFER CALL feox_command_tests)
 function(feox_command_tests)
   foreach(target test_cli_commands test_cli_import test_cli_kill)
@@ -19,4 +19,14 @@ function(feox_command_tests)
       add_dependencies(${target} feox_command)
     endif()
   endforeach()
+  if(TARGET test_cli_faults)
+    add_library(feox_command_objects OBJECT ${FEOX_COMMAND_SOURCES})
+    target_include_directories(feox_command_objects PRIVATE ${PROJECT_SOURCE_DIR}/src
+      ${PROJECT_SOURCE_DIR}/include)
+    target_compile_definitions(feox_command_objects PRIVATE main=feox_command_main)
+    target_compile_options(feox_command_objects PRIVATE -fno-strict-aliasing)
+    target_sources(test_cli_faults PRIVATE $<TARGET_OBJECTS:feox_command_objects>)
+    target_link_options(test_cli_faults PRIVATE LINKER:--wrap=realloc LINKER:--wrap=read
+      LINKER:--wrap=write)
+  endif()
 endfunction()

@@ -1,7 +1,8 @@
 """coverage.py ROOT EXPORT.json [FILE...]: a line for each file of src/ from what llvm-cov exports:
 lines, branches and MC/DC pairs, covered and in all. Fails if one is below its threshold: what
 decides about bytes on disk and about JSON has every pair, any other file 95 % of its branches, or
-what NOT_YET says. Conditions that are missing are listed for named FILEs, and for what fails.
+what NOT_YET or ELSEWHERE says. Conditions that are missing are listed for named FILEs, and for what
+fails.
 
 A pair is one condition of a decision, shown to decide the outcome by itself; in a decision of one
 condition that is both outcomes. A pair that cannot be had says why, in a comment on the line of the
@@ -24,22 +25,16 @@ WHOLE = re.compile(r"src/(disk/(format|journal|superblock|checkpoint|segments|ex
 BRANCHES_MIN = 95
 # Files that are not there yet, in percent of their branches. This list only shrinks.
 NOT_YET = {
-    "src/base/hash.c": 76, "src/base/mem.c": 83, "src/cli/args.c": 88, "src/cli/buffer.c": 85,
-    "src/cli/change.c": 65, "src/cli/export.c": 50, "src/cli/import.c": 75,
-    "src/cli/import_fields.c": 88, "src/cli/import_json.c": 79, "src/cli/input.c": 77,
-    "src/cli/json.c": 81, "src/cli/main.c": 90, "src/cli/out.c": 81, "src/cli/progress.c": 80,
-    "src/cli/report.c": 79, "src/cli/scan.c": 66, "src/cli/value.c": 85,
-    "src/disk/dev_pool.c": 78, "src/disk/dev_posix.c": 82, "src/disk/dev_uring.c": 77,
-    "src/engine/check.c": 84, "src/engine/check_disk.c": 83, "src/engine/cleaner.c": 83,
-    "src/engine/commit.c": 90, "src/engine/engine.c": 91, "src/engine/evict.c": 90,
-    "src/engine/fetch.c": 75, "src/engine/flusher.c": 88, "src/engine/group.c": 77,
-    "src/engine/limbo.c": 86, "src/engine/mover.c": 86, "src/engine/probe.c": 91,
-    "src/engine/space.c": 86, "src/engine/staging.c": 92, "src/engine/volume.c": 92,
-    "src/engine/wbuf.h": 73, "src/index/epoch.c": 90, "src/index/table.c": 83,
-    "src/index/table_read.h": 84, "src/store/atomic.c": 92, "src/store/check.c": 79,
-    "src/store/durable.c": 91, "src/store/patch.c": 89, "src/store/salvage.c": 69,
-    "src/store/store.c": 92, "src/store/ttl.c": 88, "src/store/workers.c": 86,
-    "src/store/write.c": 85,
+    "src/cli/progress.c": 88, "src/cli/report.c": 92, "src/disk/dev_uring.c": 93,
+    "src/engine/cleaner.c": 91, "src/engine/commit.c": 93, "src/engine/flusher.c": 93,
+    "src/engine/group.c": 92, "src/engine/mover.c": 92, "src/engine/staging.c": 94,
+    "src/engine/volume.c": 92, "src/index/epoch.c": 92, "src/index/table.c": 94,
+    "src/store/patch.c": 94, "src/store/salvage.c": 93, "src/store/write.c": 93,
+}
+# What is left of a file is taken on other machines only: percent, and which.
+ELSEWHERE = {
+    "src/base/hash.c": (85, "a processor without AES, or that does not say"),
+    "src/base/mem.c": (86, "with a part of jemalloc, with neither mallctl nor malloc_trim"),
 }
 MARKER = re.compile(r"/\* mcdc: (cannot be (true|false)|coupled)(: \S[^*]*)?\s*(\*/)?")
 DECISION_CONDITION, EXPANSION = 6, 1  # kinds of branches, of regions
@@ -164,6 +159,8 @@ def read(root, export):
     """The sources by path, with the conditions of all instances of a function taken together."""
     sources = {}
     for exported in export["functions"]:
+        if not exported["filenames"][0].startswith(root + "/src/"):
+            continue  # a test's own, linked to what is looked at
         function = Function(exported, sources, root)
         for levels, counts, alone in function.conditions:
             condition = function.condition(levels)
@@ -206,7 +203,7 @@ def main():
         markers += len(source.markers)
         whole = WHOLE.search(path)
         reached = 100 - 100 * unseen / max(branches[1], 1)
-        least = NOT_YET.get(name, BRANCHES_MIN)
+        least = NOT_YET.get(name, ELSEWHERE.get(name, (BRANCHES_MIN, ""))[0])
         low = bool(missing) if whole else reached < least
         if name in NOT_YET and reached >= BRANCHES_MIN:
             notes.append(f"{name}: {reached:.1f} %: it need not be in the list NOT_YET any more")

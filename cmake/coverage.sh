@@ -45,9 +45,9 @@ env -u FEOX_LONG LLVM_PROFILE_FILE="$build/profiles/%m.profraw" ctest --test-dir
     >"$logs/coverage-tests.log" 2>&1
 failed=$?
 
-# Functions in headers are also what the tests of base make of them.
+# Functions in headers are also what the tests of base and of the table make of them.
 inlined=()
-for program in "$build"/test_base_*; do
+for program in "$build"/test_base_* "$build"/test_index_table_faults; do
     inlined+=(-object "$program")
 done
 llvm-profdata-19 merge -sparse --failure-mode=all "$build"/profiles/*.profraw \

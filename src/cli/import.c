@@ -3,6 +3,7 @@
 #include "cli/import.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -52,24 +53,11 @@ int fx_cli_import_put(fx_cli_import *import, const void *value, size_t value_len
         import->skipped++;
     } else if (status != FEOX_OK) {
         char text[256];
-        size_t size = 0;
         const char *detail = feox_last_error();
-        const char *parts[] = {feox_status_text(status), detail};
-        if (strcmp(detail, parts[0]) == 0) {
-            parts[1] = ""; /* says what the line says already */
-        }
-        /* The detail of the failure is copied: the next call may replace it. */
-        for (int i = 0; i < 2; i++) {
-            const char *from = parts[i];
-            if (i == 1 && *from != '\0' && size + 2 < sizeof text) {
-                text[size++] = ';';
-                text[size++] = ' ';
-            }
-            while (*from != '\0' && size + 1 < sizeof text) {
-                text[size++] = *from++;
-            }
-        }
-        text[size] = '\0';
+        /* It may say what the line says already. */
+        bool more = *detail != '\0' && strcmp(detail, feox_status_text(status)) != 0;
+        (void)snprintf(text, sizeof text, "%s%s%s", feox_status_text(status), more ? "; " : "",
+                       more ? detail : "");
         return fx_cli_import_bad(import, text);
     } else {
         import->stored++;
@@ -116,8 +104,7 @@ static int check_options(fx_cli_import *import, const import_format *format) {
         import->delimiter = text[0];
     }
     if (format->delimiter == 0) {
-        bool needed = (format->options & FX_CLI_BIT(KEY)) != 0;
-        if (format->read == fx_cli_import_jsonl && needed && !FX_CLI_HAS(args, KEY)) {
+        if (format->read == fx_cli_import_jsonl && !FX_CLI_HAS(args, KEY)) {
             return fx_cli_usage("--format jsonl needs --key with the name of a member");
         }
         const char *path = FX_CLI_HAS(args, PATH) ? args->text[FX_CLI_PATH] : "";

@@ -23,7 +23,7 @@ static int take_key(fx_cli_import *import, feox_slice key) {
             return fx_cli_import_bad(import, "the key has half of a surrogate pair");
         }
     }
-    if (kind != '-' && (kind < '0' || kind > '9')) {
+    if (kind > '9') { /* all but numbers begin with a character behind the digits */
         return fx_cli_import_bad(import, "the key is neither a string nor a number");
     }
     return fx_cli_buffer_append(&import->key, key.data, key.size) ? 0 : fx_cli_no_memory();
@@ -108,7 +108,6 @@ static void count_lines(fx_cli_import *import, const char *from, const char *pla
 
 /* The elements or members of the container that --path leads to. */
 static int put_each(fx_cli_import *import, feox_slice container) {
-    bool object = ((const char *)container.data)[0] == '{';
     bool by_member = FX_CLI_HAS(import->args, KEY);
     size_t at = 0;
     const char *before = container.data;
@@ -122,7 +121,7 @@ static int put_each(fx_cli_import *import, feox_slice container) {
         if (by_member) {
             status = put_document(import, value);
         } else {
-            status = object ? take_key(import, name) : 0;
+            status = take_key(import, name); /* an object's: an array needs --key */
             status = status != 0 ? status : fx_cli_import_put(import, value.data, value.size, 0);
         }
         if (status != 0) {

@@ -117,14 +117,15 @@ void fx_cli_input_take(fx_cli_input *input, size_t size) {
 int fx_cli_input_read_all(const char *path, size_t limit, fx_cli_buffer *out) {
     fx_cli_input input;
     int status = fx_cli_input_open(&input, path);
-    if (status == 0 && input.total <= limit &&
-        !fx_cli_buffer_reserve(&input.all, input.total + 1)) {
+    bool longer = status == 0 && input.total > limit;
+    if (status == 0 && !longer && !fx_cli_buffer_reserve(&input.all, input.total + 1)) {
         status = fx_cli_no_memory();
     }
-    while (status == 0 && !input.ended && input.all.size <= limit) {
+    while (status == 0 && !longer && !input.ended) {
         status = fx_cli_input_fill(&input);
+        longer = input.all.size > limit;
     }
-    if (status == 0 && input.all.size > limit) {
+    if (longer) {
         status = fx_cli_fail("%s: more than %zu bytes", input.name, limit);
     }
     if (status == 0) {

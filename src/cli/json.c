@@ -403,11 +403,7 @@ const char *fx_cli_json_pointer(feox_slice text, const char *pointer, feox_slice
     fx_cli_buffer token = {NULL, 0, 0};
     const char *error = NULL;
     *value_out = text;
-    while (error == NULL && *pointer != '\0') {
-        if (*pointer != '/') {
-            error = "a JSON Pointer is empty or begins with /";
-            break;
-        }
+    while (error == NULL && *pointer != '\0') { /* it stands at a slash */
         size_t size = strcspn(pointer + 1, "/");
         error = pointer_token(pointer + 1, size, &token);
         if (error == NULL) {

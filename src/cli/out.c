@@ -227,6 +227,7 @@ static void print_line(const char *format, va_list list) {
         bool c1_control = (unsigned char)line[i] == 0xc2 && next >= 0x80 && next < 0xa0;
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f || c1_control) {
             line[i] = '?';
+            line[i + 1] = c1_control ? '?' : line[i + 1]; /* half of it would be no character */
         }
     }
     (void)fprintf(stderr, "%s\n", line);

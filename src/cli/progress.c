@@ -45,13 +45,14 @@ void fx_cli_progress_update(fx_cli_progress *progress, uint64_t done, uint64_t r
     }
     double now = now_seconds();
     double spent = now - progress->started;
-    if (now - progress->shown < 0.1 || spent <= 0.0) {
+    if (now - progress->shown < 0.1) {
         return;
     }
+    bool known = progress->total > 0 && done <= progress->total;
     progress->shown = now;
     progress->drawn = true;
     (void)fprintf(stderr, "\r%s", progress->title);
-    if (progress->total > 0 && done <= progress->total) {
+    if (known) {
         draw_bar((double)done / (double)progress->total);
     }
     if (progress->bytes) {
@@ -60,7 +61,7 @@ void fx_cli_progress_update(fx_cli_progress *progress, uint64_t done, uint64_t r
     }
     (void)fprintf(stderr, "  %llu records  %.0f/s", (unsigned long long)records,
                   (double)records / spent);
-    if (progress->total > 0 && done > 0 && done <= progress->total) {
+    if (known && done > 0) {
         draw_remaining((double)(progress->total - done) * spent / (double)done);
     }
     (void)fprintf(stderr, "\x1b[K");

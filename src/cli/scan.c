@@ -44,7 +44,7 @@ static int walk(const fx_cli_args *args, feox_store *store, const feox_range *ra
         if (next != FEOX_OK) {
             status = key.size > 0 ? fx_cli_status(next, key.data, key.size)
                                   : fx_cli_status(next, args->file, strlen(args->file));
-            if (next == FEOX_ERR_CORRUPT && key.size > 0) {
+            if (next == FEOX_ERR_CORRUPT) {
                 continue;
             }
             break;

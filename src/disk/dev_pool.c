@@ -80,9 +80,8 @@ static void start(pool_queue *pool) {
     sigset_t all;
     sigset_t before;
     pool->started = true;
-    if (sigfillset(&all) != 0 || pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
-        return;
-    }
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->thread_count < POOL_THREADS &&
            pthread_create(&pool->threads[pool->thread_count], NULL, pool_main, pool) == 0) {
         pool->thread_count++;

@@ -64,9 +64,9 @@
 /* ---- Transfers ------------------------------------------------------------------------------ */
 
 static bool within_limit(uint64_t end) {
-    struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-           end <= limit.rlim_cur;
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY}; /* if it cannot be told */
+    (void)getrlimit(RLIMIT_FSIZE, &limit);
+    return end <= limit.rlim_cur; /* infinity is the highest number */
 }
 
 /* Idempotent, so that threads that race here do no harm. */

@@ -97,7 +97,7 @@ static void complete(ring_queue *q, fx_dev_op *op, int res) {
 static bool collect(ring_queue *q) {
     struct io_uring_cqe *cqe;
     bool found = false;
-    while (q->in_ring > 0 && io_uring_peek_cqe(&q->ring, &cqe) == 0 && cqe != NULL) {
+    while (q->in_ring > 0 && io_uring_peek_cqe(&q->ring, &cqe) == 0) {
         unsigned index = (unsigned)io_uring_cqe_get_data64(cqe);
         int res = cqe->res;
         io_uring_cqe_seen(&q->ring, cqe);

@@ -116,8 +116,8 @@ feox_status fx_space_allocate_outside(fx_space *space, uint64_t count_min, uint6
 }
 
 void fx_space_trim(fx_space *space, fx_extent *extent, uint64_t used) {
-    if (used < extent->count &&
-        fx_extents_add_free(&space->extents, extent->block + used, extent->count - used)) {
+    if (used < extent->count) { /* as for fx_space_undo, there is a node for it */
+        (void)fx_extents_add_free(&space->extents, extent->block + used, extent->count - used);
         extent->count = used;
     }
 }
@@ -240,15 +240,16 @@ feox_status fx_space_keep_spare(fx_space *space, uint64_t count) {
         return status;
     }
     fx_space_drop_spare(space);
-    for (unsigned i = 0; i < 2 && space->spare[0].count > 0; i++) {
-        fx_space_undo(space, longer[i]);
-        status = FEOX_ERR_MEMORY;
+    if (space->spare[0].count > 0) {
+        fx_space_undo(space, longer[0]);
+        fx_space_undo(space, longer[1]);
+        return FEOX_ERR_MEMORY;
     }
-    for (unsigned i = 0; i < 2 && status == FEOX_OK; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         space->outstanding--; /* it is nobody's to undo */
         space->spare[i] = longer[i];
     }
-    return status;
+    return FEOX_OK;
 }
 
 void fx_space_drop_spare(fx_space *space) {

@@ -46,24 +46,22 @@ static void append_key(char *text, size_t size, size_t at, const feox_finding *f
     const uint8_t *key = finding->key;
     for (size_t i = 0; i < finding->key_len && at + 5 < size; i++) {
         bool plain = key[i] >= 0x20 && key[i] < 0x7f && key[i] != '\\';
-        int length = snprintf(text + at, size - at, plain ? "%c" : "\\x%02x", key[i]);
-        at += length > 0 ? (size_t)length : 0;
+        at += (size_t)snprintf(text + at, size - at, plain ? "%c" : "\\x%02x", key[i]);
     }
 }
 
 static void tell_line(void *context, const feox_finding *finding) {
     const lines *to = context;
-    char text[320];
-    int length = snprintf(text, sizeof text, "%s", finding->text);
-    size_t at = length > 0 ? (size_t)length : 0;
-    if (finding->length > 0 && at < sizeof text) {
-        length = snprintf(text + at, sizeof text - at, "; %llu bytes from byte %llu",
-                          (unsigned long long)finding->length, (unsigned long long)finding->offset);
-        at += length > 0 ? (size_t)length : 0;
+    char text[320]; /* 240, and 59 for two numbers, and 6 */
+    size_t at = (size_t)snprintf(text, sizeof text, "%.240s", finding->text);
+    if (finding->length > 0) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "; %llu bytes from byte %llu",
+                               (unsigned long long)finding->length,
+                               (unsigned long long)finding->offset);
     }
-    if (finding->key != NULL && at + 8 < sizeof text) {
-        length = snprintf(text + at, sizeof text - at, "; key ");
-        append_key(text, sizeof text, at + (length > 0 ? (size_t)length : 0), finding);
+    if (finding->key != NULL) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "; key ");
+        append_key(text, sizeof text, at, finding);
     }
     to->line(to->context, text);
 }

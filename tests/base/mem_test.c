@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,37 @@
 #define SANITIZED 1
 #endif
 #endif
+
+int __real_madvise(void *memory, size_t size, int advice);
+int __wrap_madvise(void *memory, size_t size, int advice);
+
+static int refused_advice = -1;
+
+int __wrap_madvise(void *memory, size_t size, int advice) {
+    return advice == refused_advice ? -1 : __real_madvise(memory, size, advice);
+}
+
+/* What a system may not know how to do is done without it, or told. */
+static void test_refused_advice(void **state) {
+    (void)state;
+    unsigned char *memory = fx_mem_map(8192, 4096);
+    assert_non_null(memory);
+    memset(memory, 0x5a, 8192);
+    refused_advice = MADV_DONTNEED;
+    fx_mem_discard(memory, 8192);
+    for (size_t i = 0; i < 8192; i++) {
+        assert_int_equal(memory[i], 0);
+    }
+    refused_advice = MADV_HUGEPAGE;
+    fx_mem_huge(memory, 8192, true); /* only advice */
+    refused_advice = MADV_WIPEONFORK;
+    assert_null(fx_mem_map_wipe_on_fork());
+    refused_advice = -1;
+    void *page = fx_mem_map_wipe_on_fork();
+    assert_non_null(page);
+    fx_mem_unmap(page, 4096);
+    fx_mem_unmap(memory, 8192);
+}
 
 static void test_alloc(void **state) {
     (void)state;
@@ -63,6 +95,11 @@ static void test_alloc_aligned(void **state) {
         memset(memory, 1, 100);
         fx_mem_free(memory);
     }
+#ifndef SANITIZED
+    volatile size_t too_large = SIZE_MAX / 4;
+    assert_null(fx_mem_alloc_aligned(too_large, 64));
+    assert_null(fx_mem_map(too_large, 1u << 21));
+#endif
 }
 
 /* Calls every allocating function once; the bits say which failed. */
@@ -209,6 +246,7 @@ static void test_wiped_in_a_child(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_refused_advice),
         cmocka_unit_test(test_alloc_aligned),
         cmocka_unit_test(test_fail_after),
         cmocka_unit_test(test_failed_realloc_keeps_the_old),

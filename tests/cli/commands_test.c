@@ -342,6 +342,76 @@ static void usage(void **state) {
                  "text");
 }
 
+/* Every spelling of options. */
+static void options(void **state) {
+    long long ttl = 0;
+    (void)state;
+    fresh();
+    command_expect(OK, "", "set", "k", "v", "--ttl-ms", "1000000", NULL);
+    command_expect(OK, "", "set", "k", "w", "--keep-ttl", NULL);
+    const command_result *result = command_output(OK, "ttl", "k", NULL);
+    assert_int_equal(sscanf(result->out, "%lld", &ttl), 1);
+    assert_true(ttl > 0);
+    command_expect(OK, "", "cas", "k", "w", "x", "--clear-ttl", NULL);
+    command_expect(OK, "-1\n", "ttl", "k", NULL);
+    command_expect(OK, "k\n", "scan", "--keys", "--limit=1", NULL);
+    command_expect(USAGE, "", "scan", "--limit=", NULL);
+    command_expect(USAGE, "", "get", "k", "more", NULL);
+    command_expect(USAGE, "", "get", "--hex-key", "--escaped-key", "6b", NULL);
+    command_expect(USAGE, "", "patch", "k", "[]", "--ttl-ms", "1", "--clear-ttl", NULL);
+    command_expect(USAGE, "", "cas", "k", "x", "y", "--ttl-ms", "1", "--clear-ttl", NULL);
+    command_expect(USAGE, "", "incr", "n", "--ttl-ms", "1", "--clear-ttl", NULL);
+    command_expect(OK, "5\n", "incr", "n", "+5", NULL);
+    result = command_output(OK, "set", "new", "1", "--json", NULL);
+    assert_non_null(strstr(result->out, ",\"created\":true}\n"));
+    result = command_output(OK, "set", "new", "2", "--json", NULL);
+    assert_non_null(strstr(result->out, ",\"created\":false}\n"));
+    command_expect_error(USAGE, "unknown option --an-option", "scan",
+                         "--an-option-that-is-longer-than-any-other", NULL);
+    command_expect_error(USAGE, "unknown option --qq; a word", "scan", "--qq", NULL);
+    expect_words(OK, "Usage: feox FILE get", "", "s.feox", "get", "-h");
+    command_expect_error(OUTCOME, "-h: no such key", "get", "--", "-h", NULL);
+    expect_words(USAGE, "", "the name of the file is empty", "", "stat", NULL);
+    expect_words(USAGE, "", "unknown command nonsense", "help", "nonsense", NULL);
+    expect_words(OK, "Exit status", "", "-h", NULL, NULL);
+    expect_words(OK, "Exit status", "", "s.feox", "--help", NULL);
+}
+
+/* Keys that are written in another way, and those that nearly are. */
+static void notations(void **state) {
+    static const char *const bad_hex[] = {"4G", "4g", "4", "zz"};
+    static const char *const bad_escapes[] = {"a\\", "\\x4", "\\xzz", "\\x4z", "\\q"};
+    char long_key[201];
+    (void)state;
+    fresh();
+    for (size_t i = 0; i < sizeof bad_hex / sizeof bad_hex[0]; i++) {
+        command_expect_error(USAGE, "is not hexadecimal", "get", "--hex-key", bad_hex[i], NULL);
+    }
+    for (size_t i = 0; i < sizeof bad_escapes / sizeof bad_escapes[0]; i++) {
+        command_expect_error(USAGE, "is not escaped", "get", "--escaped-key", bad_escapes[i], NULL);
+    }
+    command_expect(OK, "", "set", "\"J", "quote", NULL);
+    command_expect(OK, "quote", "get", "--escaped-key", "\\\"J", NULL);
+    command_expect(OK, "quote", "get", "--hex-key", "224A", NULL);
+    /* What is not UTF-8, or would move the cursor, is shown byte by byte. */
+    command_expect(OK, "", "set", "k", "\xc2\xa9\xc2\x85\xe2\x82\xac\xe2\x82" "A\xe2\x82", NULL);
+    command_expect(OK, "k\t\xc2\xa9\\xc2\\x85\xe2\x82\xac\\xe2\\x82A\\xe2\\x82\n", "scan",
+                   "--prefix", "k", NULL);
+    /* And what an error is about is shown without harm, and shortened. */
+    command_expect_error(OUTCOME, "feox: a????b\xc2\xa9: no such key\n", "get", "--escaped-key",
+                         "a\\x01\\x7f\\xc2\\x85b\\xc2\\xa9", NULL);
+    command_expect_error(OUTCOME, "feox: ???: no such key\n", "get", "--hex-key", "00001b", NULL);
+    memset(long_key, 'l', sizeof long_key);
+    long_key[200] = '\0';
+    command_expect_error(OUTCOME, "lll...: no such key\n", "get", long_key, NULL);
+    /* More than a value can be is known before it is read. */
+    command_write_file("huge", "", 0);
+    assert_int_equal(truncate("huge", ((off_t)1 << 30) + 1), 0);
+    assert_int_equal(command_shell("\"$FEOX\" s.feox set huge - < huge 2> err"), FAILED);
+    assert_int_equal(command_shell("grep -q '^feox: standard input: more than' err"), 0);
+    command_expect(OUTCOME, "", "get", "huge", NULL);
+}
+
 /* A byte of a value is changed in the file: the check says so, the other keys are there. */
 static void damage(void **state) {
     static const char needle[] = "a value that can be found in the file";
@@ -383,6 +453,40 @@ static void damage(void **state) {
     assert_int_equal(result->out_size, 0);
 }
 
+/* A large value is damaged: whoever walks is told of it, and goes on. */
+static void damage_on_the_way(void **state) {
+    static char file[1 << 24];
+    static char text[100000];
+    (void)state;
+    fresh();
+    memset(text, '#', sizeof text);
+    command_expect(OK, "", "set", "first", "1", NULL);
+    command_expect_input(text, sizeof text, OK, "", "set", "hurt", "-", NULL);
+    command_expect(OK, "", "set", "last", "3", NULL);
+    size_t size = slurp("s.feox", file, sizeof file);
+    char *at = memmem(file, size, text, 50000);
+    assert_true(size < sizeof file && at != NULL);
+    at[49999] ^= 1;
+    command_write_file("s.feox", file, size);
+    const command_result *result = command_output(FAILED, "scan", NULL);
+    assert_string_equal(result->out, "first\t1\nlast\t3\n");
+    assert_non_null(strstr(result->err, "feox: hurt: "));
+    result = command_output(FAILED, "export", NULL);
+    assert_string_equal(result->out, "{\"key\":\"first\",\"value\":\"1\"}\n"
+                                     "{\"key\":\"last\",\"value\":\"3\"}\n");
+    assert_non_null(strstr(result->err, "feox: hurt: "));
+    command_expect(OK, "3\n", "count", NULL);
+    result = command_output(FAILED, "check", "--full", NULL);
+    assert_non_null(strstr(result->out, "; key hurt\n"));
+    /* Without both superblocks it is searched for what it holds. */
+    memset(file, 0, 2 << 12);
+    command_write_file("s.feox", file, size);
+    result = command_output(FAILED, "salvage", "out.feox", NULL);
+    assert_non_null(strstr(result->out, "2 keys copied, "));
+    assert_non_null(strstr(result->out, "the file was searched, for its table is lost\n"));
+    (void)remove("out.feox");
+}
+
 /* What becomes of standard output: a full device is a failure, a reader that left is not noise. */
 static void standard_output(void **state) {
     static char text[400000];
@@ -399,6 +503,30 @@ static void standard_output(void **state) {
     /* The value cannot be printed, and is written all the same: the store is closed first. */
     assert_int_equal(command_shell("\"$FEOX\" s.feox incr n 5 > /dev/full 2> err"), FAILED);
     command_expect(OK, "5\n", "get", "n", "--counter", NULL);
+    /* Nothing more is read than can be printed. */
+    command_expect_input(text, sizeof text, OK, "", "set", "more", "-", NULL);
+    assert_int_equal(command_shell("\"$FEOX\" s.feox scan > /dev/full 2> err"), FAILED);
+    assert_int_equal(command_shell("\"$FEOX\" s.feox export > /dev/full 2> err"), FAILED);
+    assert_int_equal(command_shell("\"$FEOX\" s.feox count >&- 2> err"), FAILED);
+    assert_int_equal(command_shell("grep -q '^feox: standard output: Bad file' err"), 0);
+}
+
+/* On a terminal a value ends with a line end, and an export has no bar across it. */
+static void on_a_terminal(void **state) {
+    (void)state;
+    if (command_shell("command -v script > /dev/null") != 0) {
+        print_message("skipped: there is no script(1), which gives a command a terminal\n");
+        skip();
+    }
+    fresh();
+    command_expect(OK, "", "set", "k", "v", NULL);
+    assert_int_equal(command_shell("script -qec '\"$FEOX\" s.feox get k' /dev/null < /dev/null |"
+                                   " tr -d '\\r' > seen; test \"$(wc -l < seen)\" -eq 1"),
+                     0);
+    assert_int_equal(command_shell("script -qec '\"$FEOX\" s.feox export' /dev/null < /dev/null |"
+                                   " tr -d '\\r' > seen;"
+                                   " echo '{\"key\":\"k\",\"value\":\"v\"}' | cmp - seen"),
+                     0);
 }
 
 /* A second command on a file that is open elsewhere is told so. */
@@ -428,7 +556,9 @@ int main(void) {
         cmocka_unit_test(reports),         cmocka_unit_test(files_left_alone),
         cmocka_unit_test(limits),          cmocka_unit_test(usage),
         cmocka_unit_test(standard_output), cmocka_unit_test(one_at_a_time),
-        cmocka_unit_test(damage),
+        cmocka_unit_test(damage),          cmocka_unit_test(damage_on_the_way),
+        cmocka_unit_test(options),         cmocka_unit_test(notations),
+        cmocka_unit_test(on_a_terminal),
     };
     return cmocka_run_group_tests(tests, command_setup, command_teardown);
 }

@@ -94,6 +94,14 @@ static void csv_refused(void **state) {
     command_expect(USAGE, "", "import", "in", "--format", "csv", "--key", "id", NULL);
     command_expect(USAGE, "", "import", "in", "--format", "csv", "--key", "0", NULL);
     command_expect(USAGE, "", "import", "in", "--format", "csv", "--delimiter", "ab", NULL);
+    command_expect(USAGE, "", "import", "in", "--format", "csv", "--delimiter", "\"", NULL);
+    command_expect(USAGE, "", "import", "in", "--format", "csv", "--key", "18446744073709551615",
+                   NULL);
+    fresh();
+    input("k\tv\n");
+    command_expect(OK, "1 records imported\n", "import", "in", "--format", "csv", "--delimiter",
+                   "\\t", NULL);
+    command_expect(OK, "k\tv", "get", "k", NULL);
     command_expect(USAGE, "", "import", "in", "--format", "xml", NULL);
 }
 
@@ -115,6 +123,13 @@ static void jsonl(void **state) {
                    "/a/0/b~1c", NULL);
     command_expect(OK, "{\"a\":[{\"b/c\":\"k\"}]}", "get", "k", NULL);
     command_expect(USAGE, "", "import", "in", "--format", "jsonl", NULL);
+    input("{\"\":\"empty name\",\"x\":[-0.5e-7,1E+20,2e1]}\n{\"\\ud800\":1,\"\":-7e0}\n"
+          "{\"\":\"\\u20ac\\udbff\\udfff\"}\n");
+    command_expect(OK, "3 records imported\n", "import", "in", "--format", "jsonl", "--key", "",
+                   NULL);
+    command_expect(OK, "{\"\\ud800\":1,\"\":-7e0}", "get", "-7e0", NULL);
+    command_expect(OK, "{\"\":\"\\u20ac\\udbff\\udfff\"}", "get",
+                   "\xe2\x82\xac\xf4\x8f\xbf\xbf", NULL);
 }
 
 /* A line that jsonl refuses, and a part of what it says. */
@@ -135,6 +150,15 @@ static void jsonl_refused(void **state) {
         {"{\"id\":1,}", "a string in double quotes"},
         {"{\"id\":true}", "neither a string nor a number"},
         {"{\"id\":\"\\ud800\"}", "half of a surrogate pair"},
+        {"{\"id\":\"\\udc00\"}", "half of a surrogate pair"},
+        {"{\"id\":\"\\ud800abcdefg\"}", "half of a surrogate pair"},
+        {"{\"id\":\"\\ud800\\nabcdef\"}", "half of a surrogate pair"},
+        {"{\"id\":\"\\ud800\\u0041\"}", "half of a surrogate pair"},
+        {"{\"id\":\"\\ud800\\ue000\"}", "half of a surrogate pair"},
+        {"{\"id\":[1]}", "neither a string nor a number"},
+        {"{\"id\":-}", "a digit is expected"},
+        {"{\"id\":1.}", "a digit is expected"},
+        {"{\"id\":1e+}", "a digit is expected"},
         {"{\"id\":1,\"id\":2}", "two members"},
         {"{\"ID\":1}", "no member"},
         {"[1]", "no member"},
@@ -181,6 +205,50 @@ static void json(void **state) {
     command_expect_error(FAILED, "in:3: a JSON value is expected", "import", "in", "--format",
                          "json", "--path", "/list", NULL);
     command_expect(USAGE, "", "import", "in", "--format", "json", "--delimiter", ",", NULL);
+}
+
+/* A JSON Pointer, and a part of what is said of it; NULL: one record is imported. */
+static void json_pointers(void **state) {
+    static const refused_line pointers[] = {
+        {"/list/1", NULL},
+        {"/m~0~1n", NULL},
+        {"/list/", "no element number"},
+        {"/list/01", "no element number"},
+        {"/list/1000000000000000000", "no element number"},
+        {"/list/-", "no element number"},
+        {"/list/1a", "no element number"},
+        {"/list/2", "past the end"},
+        {"/list/999999999999999999", "past the end"},
+        {"/list/0/a", "neither an array nor an object"},
+        {"/list/0/a/b", "neither object nor array"},
+        {"/twice", "is there twice"},
+        {"/m~", "a ~ that is neither"},
+        {"/m~2", "a ~ that is neither"},
+        {"/none", "is not there"},
+    };
+    char text[1201] = "";
+    (void)state;
+    input("{\"list\":[{\"a\":1},{\"b\":2}],\"m~/n\":{\"c\":3},\"twice\":1,\"twice\":2}");
+    for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++) {
+        fresh();
+        if (pointers[i].part == NULL) {
+            command_expect(OK, "1 records imported\n", "import", "in", "--format", "json", "--path",
+                           pointers[i].line, NULL);
+        } else {
+            command_expect_error(FAILED, pointers[i].part, "import", "in", "--format", "json",
+                                 "--path", pointers[i].line, NULL);
+        }
+    }
+    input("[{\"id\":{\"x\":1}},\n{\"id\":[]}]");
+    command_expect_error(FAILED, "in:1: the key is neither a string", "import", "in", "--format",
+                         "json", "--key", "id", NULL);
+    command_expect_error(FAILED, "in:2: the pointer has no element number", "import", "in",
+                         "--format", "json", "--key", "/id/x", NULL);
+    memset(text, '[', 600);
+    memset(text + 600, ']', 600);
+    input(text);
+    command_expect_error(FAILED, "nests more than 512 deep", "import", "in", "--format", "json",
+                         NULL);
 }
 
 static void if_absent_and_ttl(void **state) {
@@ -242,7 +310,10 @@ static void export_refused(void **state) {
         "{\"key\":\"a\",\"value_base64\":\"YR==\"}",
         "{\"key\":\"a\",\"value_base64\":\"Y*==\"}",
         "{\"key\":\"a\",\"value\":1}",
+        "{\"key\":\"a\",\"value_base64\":\"Y{==\"}",
         "{\"key\":\"a\",\"value\":\"b\",\"ttl_ms\":-5}",
+        "{\"key\":\"a\",\"value\":\"b\",\"ttl_ms\":5,\"ttl_ms\":6}",
+        "{\"key\":\"a\",\"value\":\"b\",\"ttl_ms\":100000000000000000000000000}",
         "{\"key\":\"a\",\"value\":\"b\"",
         "[]",
     };
@@ -323,6 +394,7 @@ int main(void) {
         cmocka_unit_test(delimited),         cmocka_unit_test(csv),
         cmocka_unit_test(csv_refused),       cmocka_unit_test(jsonl),
         cmocka_unit_test(jsonl_refused),     cmocka_unit_test(json),
+        cmocka_unit_test(json_pointers),
         cmocka_unit_test(if_absent_and_ttl), cmocka_unit_test(round_trip),
         cmocka_unit_test(export_refused),    cmocka_unit_test(long_records),
         cmocka_unit_test(on_a_terminal),

@@ -328,11 +328,39 @@ static void test_flush_interval(void **state) {
     world_destroy(w);
 }
 
+/* The last sweep of a store meets lists that are full, and goes on; one that is only read is left
+ * as it is. */
+static void test_finish(void **state) {
+    (void)state;
+    for (unsigned file = 0; file < 2; file++) {
+        world *w = world_create(seed_of("finish"), file != 0);
+        for (uint32_t key = 0; key < 10 * FX_PENDING_MAX; key++) {
+            uint64_t hash = fx_engine_hash(&w->engine, &key, sizeof key);
+            if (fx_engine_shard(&w->engine, hash)->pending_count < FX_PENDING_MAX - 1) {
+                put(w, key, key * 7 + 1, w->now + 10);
+            }
+        }
+        uint64_t before = fx_load_relaxed(&w->engine.count);
+        w->now += 1000;
+        w->engine.read_only = true;
+        fx_sweeper_step(&w->engine, w->now);
+        fx_sweeper_finish(&w->engine, w->now);
+        assert_true(fx_load_relaxed(&w->engine.count) == before);
+        w->engine.read_only = false;
+        fx_sweeper_finish(&w->engine, w->now);
+        assert_true(fx_load_relaxed(&w->engine.count) < before);
+        fx_sweeper_step(&w->engine, w->now);
+        assert_true(fx_load_relaxed(&w->engine.count) == 0);
+        world_destroy(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_pinned_value),
+        cmocka_unit_test(test_finish),
         cmocka_unit_test(test_flush_interval),
     };
     return cmocka_run_group_tests_name("engine/sweeper", tests, NULL, NULL);

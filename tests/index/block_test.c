@@ -56,6 +56,34 @@ static void world_destroy(world *w) {
     free(w);
 }
 
+/* The check finds what is on the wrong list, and what does not add up. */
+static void test_check(void **state) {
+    (void)state;
+    world *w = world_create(64 * MIB);
+    fx_block_pool *pool = &w->pool;
+    fx_block *block = fx_block_create(pool, NULL, 5 * PAGE);
+    assert_non_null(block);
+    uint32_t c = 0;
+    while (pool->roomy[c] == NULL) {
+        c++;
+    }
+    assert_null(fx_block_pool_check(pool));
+    pool->full = pool->roomy[c];
+    assert_non_null(strstr(fx_block_pool_check(pool), "on the wrong list"));
+    pool->full = NULL;
+    uint32_t other = c > 0 ? c - 1 : c + 1;
+    pool->roomy[other] = pool->roomy[c];
+    pool->roomy[c] = NULL;
+    assert_non_null(strstr(fx_block_pool_check(pool), "of no class"));
+    pool->roomy[c] = pool->roomy[other];
+    pool->roomy[other] = NULL;
+    pool->warm_bytes[c] += PAGE;
+    assert_non_null(strstr(fx_block_pool_check(pool), "warm pages"));
+    pool->warm_bytes[c] -= PAGE;
+    fx_block_release(block);
+    world_destroy(w);
+}
+
 static uint64_t used(const world *w) {
     return fx_slab_pool_used(&w->memory);
 }
@@ -371,7 +399,7 @@ static void test_real_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check),
         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_warm_pages),
         cmocka_unit_test(test_stock),     cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_real_memory),

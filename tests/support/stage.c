@@ -90,6 +90,36 @@ feox_status stage_write(stage *s, const fx_change *change, fx_committed *committ
     }
 }
 
+feox_status stage_put(stage *s, const char *key, uint8_t byte, size_t size) {
+    static uint8_t value[STAGE_VALUE_MAX];
+    fx_committed committed;
+    fx_change change = {.key = (const uint8_t *)key,
+                        .key_len = (uint32_t)strlen(key),
+                        .value = size > 0 ? value : NULL,
+                        .value_len = size};
+    memset(value, byte, size);
+    change.hash = fx_engine_hash(&s->engine, key, change.key_len);
+    if (size > FX_INLINE_VALUE_MAX) {
+        change.block = fx_block_create(&s->engine.blocks, value, size);
+        assert_non_null(change.block);
+    }
+    feox_status status = stage_write(s, &change, &committed);
+    if (status != FEOX_OK) {
+        fx_block_release(change.block);
+    }
+    return status;
+}
+
+fx_record *stage_record(stage *s, const char *key) {
+    size_t size = strlen(key);
+    uint64_t hash = fx_engine_hash(&s->engine, key, size);
+    fx_shard *shard = fx_engine_shard(&s->engine, hash);
+    fx_spinlock_lock(&shard->lock);
+    fx_record *record = fx_commit_any_locked(shard, hash, key, size);
+    fx_spinlock_unlock(&shard->lock);
+    return record;
+}
+
 feox_status stage_sync(stage *s) {
     fx_flusher *flusher = s->engine.flusher;
     return fx_flusher_sync(flusher, fx_flusher_open_group(flusher), ++s->now);

@@ -33,6 +33,11 @@ feox_status stage_try(stage *s, const fx_change *change, fx_committed *committed
 feox_status stage_relieve(stage *s, const fx_change *change);
 /* Until it is done. */
 feox_status stage_write(stage *s, const fx_change *change, fx_committed *committed);
+/* The same for the short way: `size` bytes of one value, at most STAGE_VALUE_MAX; 0: delete. */
+#define STAGE_VALUE_MAX 300000u
+feox_status stage_put(stage *s, const char *key, uint8_t byte, size_t size);
+/* The record that the key has; NULL: none. */
+fx_record *stage_record(stage *s, const char *key);
 feox_status stage_sync(stage *s);
 feox_status stage_checkpoint(stage *s, bool compact);
 /* Damaged records and groups that were met so far. */
