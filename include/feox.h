@@ -14,12 +14,15 @@
  * BYTES      Keys and values are (pointer, length) pairs and may hold any bytes. NULL is a legal
  *            pointer for length 0. Keys are ordered by memcmp, a prefix before what it begins.
  * OWNERSHIP  What a call allocates for the caller is released with feox_free (or the function
- *            named there). Out-parameters are set to zero or NULL before anything else happens.
+ *            named there). Out-parameters are set to zero or NULL (a descriptor to -1) before
+ *            anything else happens.
  *            Out-parameters called "may be NULL" may be NULL; the others must not be.
  * STRUCTS    Those that begin with struct_size are filled by their _init function first. Zero in
- *            any member means "the default"; a struct_size of 0 that of version 1.0. A struct from
- *            a later version is accepted if what this version does not know of it is zero.
- * UNITS      In the name: _ms milliseconds, _ns nanoseconds, _len and _size bytes.
+ *            any member means "the default"; a struct_size of 0 that of version 1.0. A shorter
+ *            one is that of a struct with fewer members; a struct from a later version is accepted
+ *            if what this version does not know of it is zero, else it is FEOX_ERR_ARGUMENT.
+ * UNITS      In the name: _ms milliseconds, _ns nanoseconds, _len and _size bytes. Timestamps are
+ *            nanoseconds since 1970.
  */
 #ifndef FEOX_H
 #define FEOX_H
@@ -74,7 +77,7 @@ extern "C" {
     X(FEOX_ERR_PATCH, -14, "the JSON patch is malformed or cannot be applied")                     \
     X(FEOX_ERR_FORKED, -15, "the store was opened by the parent process")                          \
     X(FEOX_ERR_UNSUPPORTED, -16, "not supported here")                                             \
-    X(FEOX_ERR_CLOSED, -17, "the store is closed")
+    X(FEOX_ERR_CLOSED, -17, "the store is closed") /* reserved: no call returns it */
 
 #define FEOX_STATUS_ENUM_(name, number, text) name = number,
 typedef enum feox_status {
@@ -86,8 +89,10 @@ typedef enum feox_status {
 FEOX_API const char *feox_status_name(feox_status status);
 /* One line of English for a status. Static. */
 FEOX_API const char *feox_status_text(feox_status status);
-/* What the calling thread's last failing call (status < 0) had to say beyond its status: path,
- * offset, system error. "" if none. The string is valid until the thread's next libfeox call. */
+/* What the calling thread's last failing call (status < 0) had to say: path, offset, system error,
+ * which option; or no more than the text of its status. "" if none has failed yet. It stays when
+ * later calls succeed or return what is above 0, so look at it only behind a failure. The string is
+ * valid until the thread's next libfeox call. */
 FEOX_API const char *feox_last_error(void);
 
 /* ---- Plain types ---------------------------------------------------------------------------- */
@@ -145,10 +150,14 @@ typedef struct feox_options {
                                   drops values that are on disk and reads them back; a write for
                                   which that makes no room, and one in a memory-only store, is
                                   refused with FEOX_ERR_MEMORY */
-    uint64_t file_size_initial; /* bytes to reserve for a new file; default small. Files grow */
-    uint64_t file_size_limit;  /* bytes the file may grow to; default: no limit */
+    uint64_t file_size_initial; /* bytes to reserve for a new file; default some 5 MiB. Files grow
+                                  */
+    uint64_t file_size_limit;  /* bytes the file may grow to; default: no limit. A new file of less
+                                  than some 2 MiB is FEOX_ERR_SPACE; one that is longer already
+                                  opens, and does not grow */
     uint64_t value_size_limit; /* longest value accepted, bytes; default 64 MiB, at most 1 GiB */
-    uint64_t expected_keys;    /* a hint that sizes the index up front; default 0 */
+    uint64_t expected_keys;    /* a hint that sizes the index up front, within memory_limit;
+                                  default 0 */
 } feox_options;
 
 FEOX_API void feox_options_init(feox_options *options);
@@ -162,7 +171,8 @@ FEOX_API void feox_options_init(feox_options *options);
  * records that are damaged: their keys answer FEOX_ERR_CORRUPT, or are missing if the key itself is
  * damaged, and corrupt_records in the statistics is above 0. It stays so until they are written
  * again, or for good where the key is not known: see feox_salvage.
- * FEOX_ERR_CORRUPT, for whoever may write: both superblocks, the same place of both copies of the
+ * FEOX_ERR_CORRUPT, for whoever may write: both superblocks (if nothing of them can be recognised,
+ * FEOX_ERR_NOT_FEOX), the same place of both copies of the
  * table, or a group written since the last checkpoint (in a file that was not closed) of which not
  * every key can be told. With read_only the last two open, too: what the lost part of the table
  * named is missing; a key that the lost group may have changed answers FEOX_ERR_CORRUPT. The last
@@ -182,7 +192,16 @@ FEOX_API feox_status feox_close(feox_store *store);
 
 /* ---- Writing -------------------------------------------------------------------------------- */
 
-/* Flags of feox_write. At most one of the three IF flags. */
+/* Flags of feox_write. At most one of the three IF flags, and of KEEP and CLEAR. A flag that a call
+ * does not take is FEOX_ERR_ARGUMENT:
+ *
+ *                             IF_ABSENT  IF_PRESENT, IF_VERSION  KEEP, CLEAR  DURABLE, NO_WAIT
+ *   insert, CAS, increment    yes        yes                     yes          yes
+ *   JSON patch, merge         -          yes                     yes          yes
+ *   delete, expire, persist   -          yes                     -            yes
+ *
+ * The conditions are looked at in this order: the IF flag, the timestamp, what the call itself
+ * compares. `version` without FEOX_IF_VERSION means nothing. */
 #define FEOX_IF_ABSENT 0x01u  /* write only if the key does not exist; else FEOX_EXISTS */
 #define FEOX_IF_PRESENT 0x02u /* write only if the key exists; else FEOX_NOT_FOUND */
 #define FEOX_IF_VERSION 0x04u /* write only if the key's version is `version`; else FEOX_MISMATCH,
@@ -199,10 +218,13 @@ typedef struct feox_write {
     size_t struct_size;
     uint32_t flags;
     uint32_t reserved;
-    uint64_t timestamp; /* 0: the store's own clock, never stale. Otherwise the caller's
-                           last-writer-wins stamp: FEOX_STALE unless it is above the stored one */
-    uint64_t ttl_ms;    /* time to live from now; 0: none given. Not together with KEEP or CLEAR.
-                           More than about 500 years is shortened to that */
+    uint64_t timestamp; /* 0: the store's own clock, never stale; above the stored one in any case,
+                           so that a stored stamp of the future grows by 1. Otherwise the caller's
+                           last-writer-wins stamp: FEOX_STALE unless it is above the stored one. A
+                           deleted key has no stamp: deletes must be remembered elsewhere */
+    uint64_t ttl_ms;    /* time to live from now; 0: none given. Not together with KEEP or CLEAR,
+                           nor for delete and expire. More than about 500 years is shortened to
+                           that */
     uint64_t version;   /* for FEOX_IF_VERSION */
 } feox_write;
 
@@ -236,8 +258,9 @@ FEOX_API feox_status feox_delete(feox_store *store, const void *key, size_t key_
 FEOX_API feox_status feox_delete_with(feox_store *store, const void *key, size_t key_len,
                                       const feox_write *write, feox_written *written_out);
 
-/* Removes every key that exists when the call begins; not atomic against concurrent writers. A
- * failure may leave a part of the keys removed. */
+/* Removes every key that exists when the call begins, what this thread wrote with FEOX_NO_WAIT
+ * before included; not atomic against concurrent writers. A failure may leave a part of the keys
+ * removed. */
 FEOX_API feox_status feox_clear(feox_store *store);
 
 /* ---- Knowing what is durable ----------------------------------------------------------------- */
@@ -266,8 +289,8 @@ FEOX_API feox_status feox_clear(feox_store *store);
  * descriptor a system call. */
 FEOX_API feox_status feox_durable_sequence(feox_store *store, uint64_t *sequence_out);
 /* Waits until `sequence` is durable, and makes the flush happen now whatever the mode. timeout_ms 0
- * only asks, below 0 waits for ever. FEOX_PENDING: the time is over; the caller is back near its
- * time even if the device hangs. FEOX_ERR_ARGUMENT: no write has this sequence. Failures as above;
+ * does not wait, below 0 waits for ever. FEOX_PENDING: the time is over; the caller is back near
+ * its time even if the device hangs. FEOX_ERR_ARGUMENT: no write has this sequence. Failures as above;
  * the writes stay in flight. */
 FEOX_API feox_status feox_wait_durable(feox_store *store, uint64_t sequence, int64_t timeout_ms);
 /* A descriptor for poll() and its kin. It is readable from the moment it is made, and whenever more
@@ -327,7 +350,7 @@ typedef struct feox_key_info {
     uint64_t reserved[4];
 } feox_key_info;
 
-/* What is known of a key, without reading its value. */
+/* What is known of a key, without reading its value: so also of one whose value is damaged. */
 FEOX_API feox_status feox_info(feox_store *store, const void *key, size_t key_len,
                                feox_key_info *info_out);
 /* FEOX_OK if the key exists, else FEOX_NOT_FOUND. */
@@ -351,7 +374,7 @@ FEOX_API feox_status feox_range_query(feox_store *store, const void *start, size
                                       feox_pairs **pairs_out);
 FEOX_API void feox_pairs_free(feox_pairs *pairs);
 
-#define FEOX_REVERSE 0x01u         /* from the end to the start */
+#define FEOX_REVERSE 0x01u         /* from the end to the start, which stays the lower bound */
 #define FEOX_KEYS_ONLY 0x02u       /* values are not read; value_out is empty */
 #define FEOX_START_EXCLUSIVE 0x04u /* without the key equal to start */
 #define FEOX_END_EXCLUSIVE 0x08u   /* without the key equal to end */
@@ -382,7 +405,8 @@ FEOX_API feox_status feox_cursor_open(feox_store *store, const feox_range *range
  * in key_out, and the cursor goes on behind it. */
 FEOX_API feox_status feox_cursor_next(feox_cursor *cursor, feox_slice *key_out,
                                       feox_slice *value_out);
-/* Goes to the first pair of the range at or after key (at or before it with FEOX_REVERSE). */
+/* Goes to the first pair of the range at or after key (at or before it with FEOX_REVERSE); with an
+ * empty key to where the walk began. Keys of any length are compared, here and as bounds. */
 FEOX_API feox_status feox_cursor_seek(feox_cursor *cursor, const void *key, size_t key_len);
 /* NULL is legal. */
 FEOX_API void feox_cursor_close(feox_cursor *cursor);
@@ -411,8 +435,10 @@ FEOX_API feox_status feox_increment_with(feox_store *store, const void *key, siz
 /* Applies a JSON Patch (RFC 6902) to a JSON value, all of it or nothing. Bytes that the patch does
  * not touch stay as they are: spelling of numbers, order of members, spacing. `test` compares
  * numbers by exact value. Documents nest at most 128 deep, a patch has at most 10,000 operations;
- * an object with two members of one name cannot be addressed. FEOX_ERR_JSON: the value or the
- * patch is not JSON; FEOX_ERR_PATCH: the patch is malformed, does not fit, or a test failed. */
+ * an object with two members of one name cannot be addressed. FEOX_NOT_FOUND: no key;
+ * FEOX_ERR_JSON: the value or the patch is not JSON; FEOX_ERR_PATCH: the patch is malformed, does
+ * not fit, makes a document that nests too deep, or a test failed; FEOX_ERR_TOO_LARGE: the result
+ * is. */
 FEOX_API feox_status feox_json_patch(feox_store *store, const void *key, size_t key_len,
                                      const char *patch, size_t patch_len);
 FEOX_API feox_status feox_json_patch_with(feox_store *store, const void *key, size_t key_len,
@@ -439,7 +465,7 @@ FEOX_API feox_status feox_expire(feox_store *store, const void *key, size_t key_
 FEOX_API feox_status feox_expire_with(feox_store *store, const void *key, size_t key_len,
                                       uint64_t ttl_ms, const feox_write *write,
                                       feox_written *written_out);
-/* Removes the time to live: the key never expires. */
+/* Removes the time to live: the key never expires. A write, also if there was none. */
 FEOX_API feox_status feox_persist(feox_store *store, const void *key, size_t key_len);
 FEOX_API feox_status feox_persist_with(feox_store *store, const void *key, size_t key_len,
                                        const feox_write *write, feox_written *written_out);
