@@ -465,6 +465,16 @@ static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *ful
     return first;
 }
 
+/* Gives buffers back if nothing was written between two steps: while groups follow each other, new
+ * pages for each would cost as much as all the rest. */
+static void trim(fx_flusher *flusher) {
+    uint64_t flushes = fx_load_relaxed(&flusher->flushes);
+    if (flushes == flusher->trimmed) {
+        fx_staging_trim(&flusher->staging);
+    }
+    flusher->trimmed = flushes;
+}
+
 void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms) {
     uint64_t bytes = 0;
     bool full = false;
@@ -482,6 +492,7 @@ void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interv
     if (fx_flusher_status(flusher) == FEOX_OK && !rests) {
         fx_cleaner_step(flusher, now_ns);
     }
+    trim(flusher);
     fx_flusher_leave(flusher);
 }
 

@@ -736,7 +736,6 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
         }
     }
     plan_free(&p);
-    fx_staging_trim(&flusher->staging);
     fx_volume_publish(flusher);
     return status;
 }

@@ -95,6 +95,7 @@ struct fx_flusher {
     uint64_t counter;        /* versions handed out are not above this when a group is cut */
     uint64_t time_ns;        /* the last store time seen */
     uint64_t initial_blocks; /* the file is not made smaller than this */
+    uint64_t trimmed;        /* `flushes` at the last step */
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
