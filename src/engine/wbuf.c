@@ -61,7 +61,7 @@ static void account(fx_wbuf *wbuf) {
 }
 
 static void half_clear(fx_wbuf_half *half) {
-    for (uint32_t i = 0; i < half->count; i++) {
+    for (uint32_t i = 0; i < half->count && half->large_bytes > 0; i++) {
         fx_block_release(half->entries[i].block);
     }
     half->count = 0;
