@@ -323,7 +323,9 @@ bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, const fx_demand
         return true;
     }
     uint64_t room = room_for(flusher, demand);
-    uint64_t chunk = room > fx_load_relaxed(&flusher->drawn) + DRAW_PLENTY ? DRAW_CHUNK : 0;
+    /* Besides the demand, or what fits would be refused, and nobody would make room for it. */
+    uint64_t taken = fx_load_relaxed(&flusher->drawn) + demand->bytes;
+    uint64_t chunk = room > taken + DRAW_PLENTY ? DRAW_CHUNK : 0;
     if (draw(&flusher->drawn, demand->bytes + chunk, room)) {
         wbuf->admitted += chunk;
         return true;
