@@ -646,7 +646,9 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     bool shown = true;
     fx_space_settle(&flusher->space);
     fx_journal_advance(&flusher->journal, p->ring_block, p->entry_blocks);
+    flusher->group_blocks = 0;
     for (uint32_t i = 0; i < p->count; i++) {
+        flusher->group_blocks += p->segments[i].segment->blocks;
         if (!fx_segments_add(&flusher->segments, p->segments[i].segment)) {
             fx_segment_destroy(p->segments[i].segment);
             sound = false;

@@ -47,6 +47,7 @@ void fx_wbuf_init(fx_wbuf *wbuf, fx_slab_pool *pool, uint64_t size_max) {
     memset(wbuf, 0, sizeof *wbuf);
     wbuf->pool = pool;
     wbuf->size_max = size_max;
+    wbuf->size_long = size_max / 2 < FX_WBUF_SIZE_LONG ? size_max / 2 : FX_WBUF_SIZE_LONG;
 }
 
 /* Tells the pool what the halves take now. */

@@ -62,7 +62,7 @@ typedef struct fx_wbuf {
     uint64_t admitted;  /* bytes of the file that the open half may still fill: flusher.h */
     fx_slab_pool *pool; /* charged for memory */
     uint64_t charged;
-    uint64_t size_max;
+    uint64_t size_max, size_long;
     bool resting; /* nobody has used it since the last trim */
 } fx_wbuf;
 
@@ -89,6 +89,11 @@ bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version, bool flight);
 void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to);
 /* Bytes waiting in the open half (large values included) are past the bound. */
 bool fx_wbuf_full(const fx_wbuf *wbuf);
+/* So much that the background is to write them before writers must. */
+static inline bool fx_wbuf_long(const fx_wbuf *wbuf) {
+    const fx_wbuf_half *half = &wbuf->halves[wbuf->open];
+    return half->used >= wbuf->size_long || half->used + half->large_bytes >= wbuf->size_max / 2;
+}
 /* Bytes waiting in both halves. */
 uint64_t fx_wbuf_waiting(const fx_wbuf *wbuf);
 
