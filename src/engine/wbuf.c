@@ -179,7 +179,7 @@ static void prefetch_next(const fx_wbuf_half *half, size_t size) {
 
 static void fill_entry(fx_wbuf_half *half, fx_wbuf_entry *slot, const fx_entry *entry, size_t size,
                        fx_block *block) {
-    slot->kind = (uint32_t)entry->kind;
+    slot->kind = (uint8_t)entry->kind;
     slot->size = (uint32_t)size;
     fx_format_record_encode(half->bytes + slot->offset, entry);
     if (block != NULL) {

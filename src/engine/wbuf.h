@@ -41,7 +41,7 @@ typedef struct fx_wbuf_entry {
     fx_block *block;       /* FX_ENTRY_LARGE: the value, with a reference */
     uint32_t offset;       /* of the encoded disk record in bytes; multiple of 8 */
     uint32_t size;         /* of it, multiple of 8; 0: superseded, nothing to write */
-    uint32_t kind;         /* fx_entry_kind */
+    uint8_t kind;          /* fx_entry_kind */
     bool predecessor;      /* an earlier version may be on disk or in flight: deletes say so */
 } fx_wbuf_entry;
 
