@@ -273,7 +273,7 @@ feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeou
 
 /* While there is plenty, shards draw this much at a time, so that they rarely meet. */
 #define DRAW_CHUNK (64u << 10)
-#define DRAW_PLENTY_CHUNKS 2u /* for each shard */
+#define DRAW_PLENTY_CHUNKS 4u /* for each shard */
 
 fx_demand fx_flusher_demand(size_t key_len, uint64_t value_len, bool deletes) {
     fx_demand demand = {.deletes = deletes};
