@@ -23,6 +23,9 @@
 #define FX_WBUF_SIZE_MAX (4u << 20)
 #define FX_WBUF_SIZE_MIN (16u << 10)
 #define FX_WBUF_MEMORY_SHARE 32u
+/* So much of short records in one shard makes the background write the group, not waiting for its
+ * time: buffers stay small enough for caches, and writers need not do it themselves. */
+#define FX_WBUF_SIZE_LONG (128u << 10)
 #define FX_JOURNAL_SIZE (4u << 20)
 /* A file that is made with a limit has a ring of this share of it, and not less than this. */
 #define FX_JOURNAL_LIMIT_SHARE 128u

@@ -273,7 +273,7 @@ feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeou
 
 /* While there is plenty, shards draw this much at a time, so that they rarely meet. */
 #define DRAW_CHUNK (64u << 10)
-#define DRAW_PLENTY ((uint64_t)FX_SHARDS_MAX * DRAW_CHUNK)
+#define DRAW_PLENTY_CHUNKS 4u /* for each shard */
 
 fx_demand fx_flusher_demand(size_t key_len, uint64_t value_len, bool deletes) {
     fx_demand demand = {.deletes = deletes};
@@ -323,7 +323,10 @@ bool fx_flusher_admit_locked(fx_flusher *flusher, fx_wbuf *wbuf, const fx_demand
         return true;
     }
     uint64_t room = room_for(flusher, demand);
-    uint64_t chunk = room > fx_load_relaxed(&flusher->drawn) + DRAW_PLENTY ? DRAW_CHUNK : 0;
+    uint64_t plenty = (uint64_t)flusher->engine->shard_count * DRAW_PLENTY_CHUNKS * DRAW_CHUNK;
+    /* Besides the demand, or what fits would be refused, and nobody would make room for it. */
+    uint64_t taken = fx_load_relaxed(&flusher->drawn) + demand->bytes;
+    uint64_t chunk = room > taken + plenty ? DRAW_CHUNK : 0;
     if (draw(&flusher->drawn, demand->bytes + chunk, room)) {
         wbuf->admitted += chunk;
         return true;
@@ -445,6 +448,9 @@ feox_status fx_flusher_make_room(fx_flusher *flusher, const fx_demand *demand, u
 
 /* ---- Background ---- */
 
+/* Blocks of a group that is big enough to be one of many. */
+#define GROWS_AHEAD 256u
+
 /* The age of the oldest commit that waits, 0 if none does; and how much waits. */
 static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *full_out) {
     uint64_t first = 0;
@@ -458,30 +464,70 @@ static uint64_t oldest(const fx_flusher *flusher, uint64_t *bytes_out, bool *ful
             first = here != 0 && (first == 0 || here < first) ? here : first;
         }
         uint64_t waiting = fx_wbuf_waiting(&shard->wbuf);
+        bool is_long = fx_wbuf_long(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
         *bytes_out += waiting;
-        *full_out = *full_out || waiting > shard->wbuf.size_max / 2;
+        *full_out = *full_out || is_long;
     }
     return first;
 }
 
-void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms) {
+/* Gives buffers back if nothing was written between two steps: while groups follow each other, new
+ * pages for each would cost as much as all the rest. */
+static void trim(fx_flusher *flusher) {
+    uint64_t flushes = fx_load_relaxed(&flusher->flushes);
+    if (flushes == flusher->trimmed) {
+        fx_staging_trim(&flusher->staging);
+    }
+    flusher->trimmed = flushes;
+}
+
+/* After a group so many records may come again: the file grows for twice as much now, or all who
+ * write wait until it has. What fails here is told to the put that needs it. */
+static void grow_ahead(fx_flusher *flusher) {
+    fx_space *space = &flusher->space;
+    uint64_t blocks = fx_volume_reserve(flusher) + FX_TOMBSTONE_BLOCKS + 2 * flusher->group_blocks;
+    if (flusher->group_blocks >= GROWS_AHEAD && space->extents.free_blocks < blocks &&
+        fx_space_grow(space, blocks - space->extents.free_blocks) == FEOX_OK) {
+        fx_volume_publish(flusher);
+    }
+    (void)fx_volume_note_growth(flusher);
+}
+
+/* Flushes what is full, or older than `limit`. The volume is ours. */
+static void flush_due(fx_flusher *flusher, uint64_t now_ns, uint64_t limit) {
     uint64_t bytes = 0;
     bool full = false;
+    uint64_t first = oldest(flusher, &bytes, &full);
+    bool old = first != 0 && now_ns >= first && now_ns - first >= limit;
+    bool rests = fx_refusal_rests(flusher, now_ns) && fx_flusher_refused(flusher);
+    /* A failure is told to who asks for durability. */
+    if ((full || old) && !rests && fx_group_flush(flusher, now_ns) == FEOX_OK) {
+        grow_ahead(flusher);
+    }
+}
+
+void fx_flusher_step_long(fx_flusher *flusher, uint64_t now_ns) {
+    if (flusher->read_only || fx_flusher_status(flusher) != FEOX_OK) {
+        return;
+    }
+    /* If somebody else is at it we wait, or writers would call again and again meanwhile. */
+    fx_flusher_enter(flusher);
+    flush_due(flusher, now_ns, UINT64_MAX);
+    fx_flusher_leave(flusher);
+}
+
+void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms) {
     if (flusher->read_only || fx_flusher_status(flusher) != FEOX_OK || !try_enter(flusher)) {
         return;
     }
-    uint64_t first = oldest(flusher, &bytes, &full);
-    uint64_t limit = (uint64_t)flush_interval_ms * 1000000u;
-    bool old = first != 0 && now_ns >= first && now_ns - first >= limit;
     bool rests = fx_refusal_rests(flusher, now_ns);
-    if ((full || old) && !(rests && fx_flusher_refused(flusher))) {
-        (void)fx_group_flush(flusher, now_ns); /* a failure is told to who asks for durability */
-    }
+    flush_due(flusher, now_ns, (uint64_t)flush_interval_ms * 1000000u);
     fx_space_reclaim(&flusher->space, false);
     if (fx_flusher_status(flusher) == FEOX_OK && !rests) {
         fx_cleaner_step(flusher, now_ns);
     }
+    trim(flusher);
     fx_flusher_leave(flusher);
 }
 

@@ -57,6 +57,8 @@ bool fx_flusher_knows(fx_flusher *flusher, uint64_t group);
 feox_status fx_flusher_wait(fx_flusher *flusher, uint64_t group, uint64_t timeout_ms);
 /* Background: flushes what is older than flush_interval_ms, checkpoints and compacts when due. */
 void fx_flusher_step(fx_flusher *flusher, uint64_t now_ns, uint32_t flush_interval_ms);
+/* The same for write buffers that have become long; the file grows for what comes next. */
+void fx_flusher_step_long(fx_flusher *flusher, uint64_t now_ns);
 /* FEOX_OK, or what made the store read-only. Cheap; any thread. */
 feox_status fx_flusher_status(const fx_flusher *flusher);
 /* Makes what made the store read-only the calling thread's error detail. Any thread. */

@@ -360,15 +360,20 @@ static feox_status plan_segments(fx_flusher *flusher, plan *p) {
                : FEOX_ERR_SPACE;
 }
 
+static uint32_t count_larges(const fx_flusher *flusher) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
+        const fx_wbuf_half *half = fx_wbuf_flight(&flusher->engine->shards[i].wbuf);
+        for (uint32_t j = 0; j < half->count && half->large_bytes > 0; j++) {
+            count += half->entries[j].block != NULL ? 1u : 0u;
+        }
+    }
+    return count;
+}
+
 /* Everything that can fail. FEOX_OK or nothing is left behind. */
 static feox_status make_plan(fx_flusher *flusher, plan *p) {
-    fx_wbuf_half *half;
-    const fx_wbuf_entry *entry;
-    p->large_total = 0;
-    for (cursor at = {0, 0}; (entry = next_entry(flusher->engine, &at, &half)) != NULL;
-         at.entry++) {
-        p->large_total += entry->kind == FX_ENTRY_LARGE ? 1u : 0u;
-    }
+    p->large_total = count_larges(flusher);
     feox_status status = plan_segments(flusher, p);
     if (status == FEOX_OK && !fx_segments_reserve(&flusher->segments, p->count)) {
         status = FEOX_ERR_MEMORY;
@@ -641,7 +646,9 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     bool shown = true;
     fx_space_settle(&flusher->space);
     fx_journal_advance(&flusher->journal, p->ring_block, p->entry_blocks);
+    flusher->group_blocks = 0;
     for (uint32_t i = 0; i < p->count; i++) {
+        flusher->group_blocks += p->segments[i].segment->blocks;
         if (!fx_segments_add(&flusher->segments, p->segments[i].segment)) {
             fx_segment_destroy(p->segments[i].segment);
             sound = false;
@@ -736,7 +743,6 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
         }
     }
     plan_free(&p);
-    fx_staging_trim(&flusher->staging);
     fx_volume_publish(flusher);
     return status;
 }

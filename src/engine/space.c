@@ -65,6 +65,12 @@ static feox_status grow_to(fx_space *space, uint64_t wanted, uint64_t step) {
                                                                          : FEOX_ERR_MEMORY;
 }
 
+feox_status fx_space_grow(fx_space *space, uint64_t missing) {
+    return fx_extents_reserve_nodes(&space->extents, space->outstanding + 2)
+               ? grow_to(space, space->file_blocks + missing, ample_step(space))
+               : FEOX_ERR_MEMORY;
+}
+
 feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out) {
     if (!fx_extents_reserve_nodes(&space->extents, space->outstanding + 2)) {
         return FEOX_ERR_MEMORY;

@@ -44,6 +44,8 @@ void fx_space_deinit(fx_space *space);
 /* Takes `count` blocks in one run, and leaves `keep` blocks free besides; grows the file if need
  * be. FEOX_ERR_SPACE, FEOX_ERR_MEMORY, FEOX_ERR_IO: nothing was taken. */
 feox_status fx_space_allocate(fx_space *space, uint64_t count, uint64_t keep, fx_extent *out);
+/* Makes the file longer by at least `missing` blocks. The same results. */
+feox_status fx_space_grow(fx_space *space, uint64_t missing);
 /* Takes up to count_max blocks in one run outside `avoid` (count 0: nowhere), and at least
  * count_min; if there are not so many the file grows a little, unless its end is to be avoided. */
 feox_status fx_space_allocate_outside(fx_space *space, uint64_t count_min, uint64_t count_max,

@@ -94,7 +94,9 @@ struct fx_flusher {
     fx_superblock root;      /* as it is durable */
     uint64_t counter;        /* versions handed out are not above this when a group is cut */
     uint64_t time_ns;        /* the last store time seen */
+    uint64_t group_blocks;   /* that the segments of the last group take */
     uint64_t initial_blocks; /* the file is not made smaller than this */
+    uint64_t trimmed;        /* `flushes` at the last step */
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
     uint64_t lost_records; /* live ones of which no key is known: found damaged at open */

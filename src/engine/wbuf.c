@@ -25,6 +25,8 @@
 /* What an empty half keeps of its memory. */
 #define KEEP_BYTES (256u << 10)
 #define KEEP_ENTRIES 4096u
+/* Bytes of the next record that are asked for ahead. */
+#define PREFETCH_MAX 256u
 
 static uint64_t dirty_location(uint32_t half, uint32_t index) {
     return FX_LOCATION_DIRTY | (half != 0 ? LOCATION_HALF : 0) | index;
@@ -45,6 +47,7 @@ void fx_wbuf_init(fx_wbuf *wbuf, fx_slab_pool *pool, uint64_t size_max) {
     memset(wbuf, 0, sizeof *wbuf);
     wbuf->pool = pool;
     wbuf->size_max = size_max;
+    wbuf->size_long = size_max / 2 < FX_WBUF_SIZE_LONG ? size_max / 2 : FX_WBUF_SIZE_LONG;
 }
 
 /* Tells the pool what the halves take now. */
@@ -61,7 +64,7 @@ static void account(fx_wbuf *wbuf) {
 }
 
 static void half_clear(fx_wbuf_half *half) {
-    for (uint32_t i = 0; i < half->count; i++) {
+    for (uint32_t i = 0; i < half->count && half->large_bytes > 0; i++) {
         fx_block_release(half->entries[i].block);
     }
     half->count = 0;
@@ -162,9 +165,21 @@ static void drop_block(fx_wbuf_half *half, fx_wbuf_entry *entry) {
     }
 }
 
+/* Other shards have their turn before this one: so where its next record will go, if it is as long
+ * as the last, is asked for now. A longer one is written line after line anyway. */
+static void prefetch_next(const fx_wbuf_half *half, size_t size) {
+    uintptr_t bytes = (uintptr_t)half->bytes + half->used;
+    size = size < PREFETCH_MAX ? size : PREFETCH_MAX;
+    for (size_t line = 0; line < size + FX_CACHE_LINE; line += FX_CACHE_LINE) {
+        __builtin_prefetch((const void *)(bytes + line), 1);
+    }
+    uintptr_t entry = (uintptr_t)&half->entries[half->count];
+    __builtin_prefetch((const void *)(entry + sizeof(fx_wbuf_entry) - 1), 1);
+}
+
 static void fill_entry(fx_wbuf_half *half, fx_wbuf_entry *slot, const fx_entry *entry, size_t size,
                        fx_block *block) {
-    slot->kind = (uint32_t)entry->kind;
+    slot->kind = (uint8_t)entry->kind;
     slot->size = (uint32_t)size;
     fx_format_record_encode(half->bytes + slot->offset, entry);
     if (block != NULL) {
@@ -203,6 +218,7 @@ void fx_wbuf_put(fx_wbuf *wbuf, const fx_entry *entry, fx_record *record, fx_blo
     } else {
         slot = append_entry(half, size, now_ns);
         succeed(wbuf, slot, location);
+        prefetch_next(half, size);
     }
     fill_entry(half, slot, entry, size, block);
     slot->record = record;

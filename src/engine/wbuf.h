@@ -41,7 +41,7 @@ typedef struct fx_wbuf_entry {
     fx_block *block;       /* FX_ENTRY_LARGE: the value, with a reference */
     uint32_t offset;       /* of the encoded disk record in bytes; multiple of 8 */
     uint32_t size;         /* of it, multiple of 8; 0: superseded, nothing to write */
-    uint32_t kind;         /* fx_entry_kind */
+    uint8_t kind;          /* fx_entry_kind */
     bool predecessor;      /* an earlier version may be on disk or in flight: deletes say so */
 } fx_wbuf_entry;
 
@@ -62,7 +62,7 @@ typedef struct fx_wbuf {
     uint64_t admitted;  /* bytes of the file that the open half may still fill: flusher.h */
     fx_slab_pool *pool; /* charged for memory */
     uint64_t charged;
-    uint64_t size_max;
+    uint64_t size_max, size_long;
     bool resting; /* nobody has used it since the last trim */
 } fx_wbuf;
 
@@ -89,6 +89,11 @@ bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version, bool flight);
 void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to);
 /* Bytes waiting in the open half (large values included) are past the bound. */
 bool fx_wbuf_full(const fx_wbuf *wbuf);
+/* So much that the background is to write them before writers must. */
+static inline bool fx_wbuf_long(const fx_wbuf *wbuf) {
+    const fx_wbuf_half *half = &wbuf->halves[wbuf->open];
+    return half->used >= wbuf->size_long || half->used + half->large_bytes >= wbuf->size_max / 2;
+}
 /* Bytes waiting in both halves. */
 uint64_t fx_wbuf_waiting(const fx_wbuf *wbuf);
 

@@ -63,6 +63,9 @@ static void *run(void *argument) {
                 fx_flusher_sync(engine->flusher, fx_flusher_open_group(engine->flusher), now);
             again = status != FEOX_OK && fx_flusher_status(engine->flusher) == FEOX_OK;
         }
+        if ((urgent & FX_URGENT_WRITE) != 0) {
+            fx_flusher_step_long(engine->flusher, now);
+        }
         if (now - stepped_ns >= (uint64_t)interval * 1000000u) {
             stepped_ns = now;
             step(workers, &swept_ns);

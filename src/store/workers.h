@@ -11,7 +11,7 @@
 #include "engine/engine.h"
 
 /* What may be urgent; bits. */
-enum { FX_URGENT_FLUSH = 1u, FX_URGENT_MERGE = 2u };
+enum { FX_URGENT_FLUSH = 1u, FX_URGENT_MERGE = 2u, FX_URGENT_WRITE = 4u };
 
 typedef struct fx_workers {
     fx_engine *engine;
@@ -28,8 +28,8 @@ typedef struct fx_workers {
 feox_status fx_workers_start(fx_workers *workers, fx_engine *engine, uint32_t flush_interval_ms,
                              uint32_t sweep_interval_ms);
 /* As soon as the thread can, the open group is flushed (who commits while it does shares the next),
- * or long lists of the order are merged. Any thread, no lock held. Cost: a load if it was asked for
- * already. */
+ * long lists of the order are merged, or long write buffers written. Any thread, no lock held.
+ * Cost: a load if it was asked for already. */
 void fx_workers_hurry(fx_workers *workers, uint32_t what);
 /* Returns when the thread is gone. Also after a failed or missing start. */
 void fx_workers_stop(fx_workers *workers);

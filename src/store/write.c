@@ -382,11 +382,13 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
         offer(w, w->block);
     }
     feox_status status;
+    bool is_long = false;
     room r = {0};
     for (;;) {
         w->now_ns = fx_engine_now(engine);
         fx_spinlock_lock(&shard->lock);
         status = attempt_locked(w, shard);
+        is_long = engine->persistent && fx_wbuf_long(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
         if (status == FEOX_TRUNCATED) {
             status = load_value(w);
@@ -414,6 +416,10 @@ feox_status fx_write_run(fx_writing *w, const void *key, size_t key_len,
     fx_block_release(w->loaded);
     if (FX_UNLIKELY(fx_order_is_long(shard))) {
         fx_workers_hurry(&w->store->workers, FX_URGENT_MERGE);
+    }
+    if (FX_UNLIKELY(is_long) && status == FEOX_OK && !w->durable &&
+        !fx_flusher_refused(engine->flusher)) {
+        fx_workers_hurry(&w->store->workers, FX_URGENT_WRITE);
     }
     if (status == FEOX_OK && w->durable) {
         status = settle(w, shard);

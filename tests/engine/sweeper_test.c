@@ -355,6 +355,47 @@ static void test_finish(void **state) {
     }
 }
 
+/* A write buffer that is long is written whatever its age, and none before. */
+static void test_long_buffers(void **state) {
+    (void)state;
+    world *w = world_create(8, true);
+    fx_flusher *flusher = w->engine.flusher;
+    unsigned written = 0;
+    for (uint32_t i = 0; written < 5; i++) {
+        uint64_t durable = 0;
+        assert_true(i < 2000);
+        put(w, i % KEYS, 7, 0); /* makes the file longer now and then, behind a flush */
+        uint64_t group = fx_flusher_open_group(flusher);
+        bool is_long =
+            fx_wbuf_long(&w->engine.shards[0].wbuf) || fx_wbuf_long(&w->engine.shards[1].wbuf);
+        fx_flusher_step_long(flusher, w->now);
+        assert_int_equal(fx_flusher_durable(flusher, &durable), FEOX_OK);
+        assert_true((durable == group) == is_long);
+        written += is_long ? 1 : 0;
+    }
+    world_destroy(w);
+}
+
+/* Behind a long group there is room for two of its kind, so that nobody waits for the file. */
+static void test_grows_ahead(void **state) {
+    (void)state;
+    world *w = world_create(9, true);
+    fx_flusher *flusher = w->engine.flusher;
+    for (uint32_t round = 0; round < 12; round++) {
+        feox_statistics before = {0};
+        feox_statistics after = {0};
+        fx_flusher_stats(flusher, w->now, &before);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            put(w, i, 7, 0);
+        }
+        fx_flusher_step_long(flusher, w->now);
+        fx_flusher_stats(flusher, w->now, &after);
+        assert_true(after.groups_written > before.groups_written);
+        assert_true(after.file_free >= 2 * (after.disk_write_bytes - before.disk_write_bytes));
+    }
+    world_destroy(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
@@ -362,6 +403,8 @@ int main(void) {
         cmocka_unit_test(test_pinned_value),
         cmocka_unit_test(test_finish),
         cmocka_unit_test(test_flush_interval),
+        cmocka_unit_test(test_long_buffers),
+        cmocka_unit_test(test_grows_ahead),
     };
     return cmocka_run_group_tests_name("engine/sweeper", tests, NULL, NULL);
 }
