@@ -290,8 +290,8 @@ FEOX_API feox_status feox_clear(feox_store *store);
 FEOX_API feox_status feox_durable_sequence(feox_store *store, uint64_t *sequence_out);
 /* Waits until `sequence` is durable, and makes the flush happen now whatever the mode. timeout_ms 0
  * does not wait, below 0 waits for ever. FEOX_PENDING: the time is over; the caller is back near
- * its time even if the device hangs. FEOX_ERR_ARGUMENT: no write has this sequence. Failures as above;
- * the writes stay in flight. */
+ * its time even if the device hangs. FEOX_ERR_ARGUMENT: no write has this sequence. Failures as
+ * above; the writes stay in flight. */
 FEOX_API feox_status feox_wait_durable(feox_store *store, uint64_t sequence, int64_t timeout_ms);
 /* A descriptor for poll() and its kin. It is readable from the moment it is made, and whenever more
  * has become durable or a flush has failed, until feox_durable_sequence is called. So: poll, call
