@@ -510,11 +510,14 @@ static feox_status load(fx_recovery *r) {
 }
 
 /* The same root, with the counter of this opening, in both copies: also one that was damaged, or
- * that a crash left older than the other, says the same from now on. */
+ * that a crash left older than the other, says the same from now on. The copy that was read may be
+ * nowhere but in the device's cache, where the process before left it: it is made safe before the
+ * other one is written over. */
 static feox_status renew_root(fx_recovery *r) {
     fx_superblock root = r->flusher->root;
     root.counter = r->flusher->counter;
-    int error = fx_compactor_write_root(r->flusher, &root);
+    int error = fx_staging_sync(&r->flusher->staging);
+    error = error == 0 ? fx_compactor_write_root(r->flusher, &root) : error;
     if (error != 0) {
         return fx_error_set(error == -ENOSPC ? FEOX_ERR_SPACE : FEOX_ERR_IO, -error,
                             "writing the header of %s", r->path);

@@ -42,9 +42,11 @@
 #define DEPTH 3u
 /* As many units as have all their subsets tried, and how many are drawn of those of more. */
 #define WHOLE_UNITS 8u
+#define FEW_UNITS 3u /* as many, with one of them trashed */
 #define SAMPLES (SLOW ? 16u : 64u)
 #define INNER_SAMPLES 8u
 #define LONG_SAMPLES 3u
+#define FOUND ((7u * SIM_FORMS + 16u) * SIM_FORMS + 19u) /* see is_chosen */
 /* One image of so many is crashed again while it is recovered. */
 #define INNER_ONE_OF (SLOW ? 128u : 16u)
 
@@ -342,14 +344,18 @@ static void try_all(const sim_dev *dev, place *p, tried what, void *context) {
     }
 }
 
-/* One unit trashed, the others kept, lost, or any of both. */
+/* One unit trashed, the others kept, lost, or any of both; where they are very few, all of that. */
 static void try_trashed(const sim_dev *dev, place *p, tried what, void *context) {
     uint32_t rounds = p->units < WHOLE_UNITS ? p->units : WHOLE_UNITS;
+    bool few = p->units <= FEW_UNITS;
+    unsigned choices = few ? 2u << p->units : 6;
     for (uint32_t i = 0; i < rounds; i++) {
         uint32_t one = p->units <= WHOLE_UNITS ? i : (uint32_t)fx_rng_below(&sim.rng, p->units);
-        for (unsigned others = 0; others < 6 && !sim_dev_is_size(dev, one); others++) {
+        for (unsigned others = 0; others < choices && !sim_dev_is_size(dev, one); others++) {
             for (uint32_t j = 0; j < p->units; j++) {
-                uint64_t coin = others / 2 < 2 ? others / 2 : fx_rng_below(&sim.rng, 2);
+                uint64_t coin = few              ? others / 2 >> j & 1
+                                : others / 2 < 2 ? others / 2
+                                                 : fx_rng_below(&sim.rng, 2);
                 p->fates[j] = coin == 0 ? SIM_KEPT : SIM_LOST;
             }
             p->fates[one] = others % 2 == 0 ? SIM_NOISE : SIM_SPLICED;
@@ -529,10 +535,15 @@ static void print_figures(void) {
                   (unsigned long long)sim.refused, (unsigned long long)sim.inner_images);
 }
 
-/* One of so many lives of three operations is run; which, the seed says. */
+/* One of so many lives of three operations is run; which, the seed says. And one that once found
+ * something: a durable write, a compaction, and an opening that wrote its root over the only copy
+ * of the last one that was on stable storage. */
 static bool is_chosen(uint64_t number) {
+    if (number == FOUND) {
+        return true;
+    }
     const char *text = getenv("FEOX_SIM_PART");
-    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 40;
+    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 60;
     return fx_checksum(&number, sizeof number, sim.seed) % of == 0;
 }
 
