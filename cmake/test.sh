@@ -137,7 +137,9 @@ asan_not='sim/(crash|exhaustive)|fault/(device|full_kill|full_disk)|stress/plate
 # One thread each, or threads that other tests have too.
 tsan_not='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision'
 tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check|hidden)'
-tsan_not+='|fault/full_disk|api/compact|stress/plateau'
+tsan_not+='|engine/(flusher|group|check_disk|fetch|space|limbo|probe|commit|mover)'
+tsan_not+='|index/(table|slab|record_sort)|store/(check|write)|cli/faults'
+tsan_not+='|fault/(full_disk|memory_growth)|api/(compact|salvage|ttl)|stress/plateau'
 if [ -n "${FEOX_LONG:-}" ]; then
     debug_not=$once
     asan_not=$once
