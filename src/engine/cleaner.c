@@ -191,7 +191,8 @@ static feox_status move_end(fx_flusher *flusher, uint64_t goal, uint64_t *moved_
         uint64_t from = affordable(flusher, goal, budget);
         const fx_cleaning what = {.avoid = {from, FX_EXTENTS_BLOCK_MAX - from}};
         status = clean(flusher, &what, moved_out);
-        if (from + 1 >= tail_of(flusher)) {
+        /* If not even what costs nothing fits, there is no less: a table may be the end. */
+        if (from + 1 >= tail_of(flusher) || budget == 0) {
             break;
         }
     }
