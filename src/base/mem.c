@@ -149,6 +149,17 @@ void *fx_mem_map(size_t size, size_t alignment) {
     return aligned;
 }
 
+void *fx_mem_remap(void *memory, size_t old_size, size_t new_size) {
+    if (memory == NULL) {
+        return fx_mem_map(new_size, 4096);
+    }
+    if (must_fail()) {
+        return NULL;
+    }
+    void *moved = mremap(memory, old_size, new_size, MREMAP_MAYMOVE);
+    return moved != MAP_FAILED ? moved : NULL;
+}
+
 void fx_mem_unmap(void *memory, size_t size) {
     if (memory != NULL) {
         (void)munmap(memory, size);

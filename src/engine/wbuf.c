@@ -20,6 +20,8 @@
 #include "base/mem.h"
 #include "disk/format.h"
 
+/* Mapped: what grows and goes at these sizes leaves holes in an allocator, which nobody counts. */
+#define PAGE ((size_t)4096)
 #define LOCATION_HALF 0x4000000000000000u
 #define LOCATION_INDEX 0xffffffffu
 /* What an empty half keeps of its memory. */
@@ -50,12 +52,16 @@ void fx_wbuf_init(fx_wbuf *wbuf, fx_slab_pool *pool, uint64_t size_max) {
     wbuf->size_long = size_max / 2 < FX_WBUF_SIZE_LONG ? size_max / 2 : FX_WBUF_SIZE_LONG;
 }
 
+static size_t entries_size(uint32_t capacity) {
+    return (size_t)fx_round_up(capacity * sizeof(fx_wbuf_entry), PAGE);
+}
+
 /* Tells the pool what the halves take now. */
 static void account(fx_wbuf *wbuf) {
     uint64_t now = 0;
     for (unsigned i = 0; i < 2; i++) {
         const fx_wbuf_half *half = &wbuf->halves[i];
-        now += half->size + half->capacity * sizeof *half->entries;
+        now += half->size + entries_size(half->capacity);
     }
     if (now != wbuf->charged) {
         fx_slab_pool_charge(wbuf->pool, (int64_t)(now - wbuf->charged));
@@ -73,11 +79,18 @@ static void half_clear(fx_wbuf_half *half) {
     half->first_ns = 0;
 }
 
+static void half_unmap(fx_wbuf_half *half) {
+    fx_mem_unmap(half->entries, entries_size(half->capacity));
+    fx_mem_unmap(half->bytes, half->size);
+    half->entries = NULL;
+    half->bytes = NULL;
+    half->capacity = 0;
+    half->size = 0;
+}
+
 static void half_free(fx_wbuf_half *half) {
     half_clear(half);
-    fx_mem_free(half->entries);
-    fx_mem_free(half->bytes);
-    memset(half, 0, sizeof *half);
+    half_unmap(half);
 }
 
 void fx_wbuf_deinit(fx_wbuf *wbuf) {
@@ -90,13 +103,7 @@ void fx_wbuf_trim(fx_wbuf *wbuf) {
     bool empty = wbuf->halves[0].count == 0 && wbuf->halves[1].count == 0;
     for (unsigned i = 0; i < 2 && empty && wbuf->resting; i++) {
         /* The flusher may be looking at the count of the half in flight: it is not written. */
-        fx_wbuf_half *half = &wbuf->halves[i];
-        fx_mem_free(half->entries);
-        fx_mem_free(half->bytes);
-        half->entries = NULL;
-        half->bytes = NULL;
-        half->capacity = 0;
-        half->size = 0;
+        half_unmap(&wbuf->halves[i]);
     }
     account(wbuf);
     wbuf->resting = empty;
@@ -108,7 +115,8 @@ static bool half_reserve(fx_wbuf_half *half, uint32_t entries, size_t bytes) {
         while (capacity - half->count < entries) {
             capacity *= 2;
         }
-        fx_wbuf_entry *grown = fx_mem_realloc(half->entries, capacity * sizeof *grown);
+        fx_wbuf_entry *grown =
+            fx_mem_remap(half->entries, entries_size(half->capacity), entries_size(capacity));
         if (grown == NULL) {
             return false;
         }
@@ -116,11 +124,11 @@ static bool half_reserve(fx_wbuf_half *half, uint32_t entries, size_t bytes) {
         half->capacity = capacity;
     }
     if (half->size - half->used < bytes) {
-        size_t size = half->size == 0 ? 4096 : half->size;
+        size_t size = half->size == 0 ? PAGE : half->size;
         while (size - half->used < bytes) {
             size *= 2;
         }
-        uint8_t *grown = fx_mem_realloc(half->bytes, size);
+        uint8_t *grown = fx_mem_remap(half->bytes, half->size, size);
         if (grown == NULL) {
             return false;
         }
@@ -339,8 +347,7 @@ bool fx_wbuf_uncut(fx_wbuf *wbuf) {
         return true;
     }
     if (!half_reserve(&merged, early->count + late->count, early->used + late->used)) {
-        fx_mem_free(merged.entries);
-        fx_mem_free(merged.bytes);
+        half_unmap(&merged);
         return false;
     }
     merged.large_bytes = early->large_bytes + late->large_bytes;

@@ -102,6 +102,36 @@ static void test_alloc_aligned(void **state) {
 #endif
 }
 
+/* What was there is there, what is new reads as zero, and what cannot be leaves the old one. */
+static void test_remap(void **state) {
+    (void)state;
+    uint8_t *memory = fx_mem_remap(NULL, 0, 4096);
+    assert_non_null(memory);
+    memset(memory, 0x5a, 4096);
+    for (size_t size = 4096; size < 1u << 20; size *= 2) {
+        uint8_t *other = fx_mem_map(4096, 4096); /* in the way of some */
+        fx_mem_fail_after(1, false);
+        assert_null(fx_mem_remap(memory, size, 2 * size));
+        fx_mem_fail_after(0, false);
+        uint8_t *grown = fx_mem_remap(memory, size, 2 * size);
+        assert_non_null(grown);
+        memory = grown;
+        for (size_t i = 0; i < 2 * size; i++) {
+            assert_int_equal(memory[i], i < size ? 0x5a : 0);
+        }
+        memset(memory + size, 0x5a, size);
+        fx_mem_unmap(other, 4096);
+    }
+#ifndef SANITIZED
+    volatile size_t too_large = SIZE_MAX / 4096 / 4 * 4096;
+    assert_null(fx_mem_remap(memory, 1u << 20, too_large));
+#endif
+    memory = fx_mem_remap(memory, 1u << 20, 4096);
+    assert_non_null(memory);
+    assert_int_equal(memory[4095], 0x5a);
+    fx_mem_unmap(memory, 4096);
+}
+
 /* Calls every allocating function once; the bits say which failed. */
 static unsigned allocate_each(void) {
     void *got[5] = {fx_mem_alloc(8), fx_mem_zalloc(8), fx_mem_alloc_aligned(8, 64),
@@ -246,6 +276,7 @@ static void test_wiped_in_a_child(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_remap),
         cmocka_unit_test(test_refused_advice),
         cmocka_unit_test(test_alloc_aligned),
         cmocka_unit_test(test_fail_after),

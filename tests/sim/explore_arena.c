@@ -142,6 +142,17 @@ void *fx_mem_map(size_t size, size_t alignment) {
     return take(size, alignment);
 }
 
+void *fx_mem_remap(void *memory, size_t old_size, size_t new_size) {
+    void *moved = fx_mem_map(new_size, 4096);
+    if (memory != NULL) {
+        size_t kept = old_size < new_size ? old_size : new_size;
+        explore_plain_read(memory, kept);
+        explore_plain_write(moved, kept);
+        memcpy(moved, memory, kept);
+        fx_mem_unmap(memory, old_size);
+    }
+    return moved;
+}
 void fx_mem_unmap(void *memory, size_t size) {
     memory_free(memory, size);
 }
