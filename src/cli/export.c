@@ -6,10 +6,14 @@
 #include "cli/out.h"
 #include "cli/progress.h"
 
-static void export_pair(feox_store *store, feox_slice key, feox_slice value) {
+static int export_pair(feox_store *store, feox_slice key, feox_slice value) {
     int64_t ttl_ms = -1;
-    if (feox_ttl(store, key.data, key.size, &ttl_ms) != FEOX_OK) {
-        return; /* it has just expired */
+    feox_status found = feox_ttl(store, key.data, key.size, &ttl_ms);
+    if (found == FEOX_NOT_FOUND) {
+        return 0; /* it has just expired */
+    }
+    if (found != FEOX_OK) {
+        return fx_cli_status(found, key.data, key.size);
     }
     fx_cli_out_text("{");
     fx_cli_out_json_member("key", key.data, key.size);
@@ -20,6 +24,7 @@ static void export_pair(feox_store *store, feox_slice key, feox_slice value) {
         fx_cli_out_signed(ttl_ms);
     }
     fx_cli_out_text("}\n");
+    return 0;
 }
 
 static int export_all(const fx_cli_args *args, feox_store *store, const feox_range *range) {
@@ -46,7 +51,7 @@ static int export_all(const fx_cli_args *args, feox_store *store, const feox_ran
             break;
         }
         if (next == FEOX_OK) {
-            export_pair(store, key, value);
+            one = export_pair(store, key, value);
         } else {
             fx_cli_progress_end(&progress);
             one = key.size > 0 ? fx_cli_status(next, key.data, key.size)
