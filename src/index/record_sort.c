@@ -14,7 +14,7 @@
 #define FEW 20u
 /* Splits on top of one another, and bytes of a key, after which keys are compared after all: a
  * bound for the stack, and for keys that somebody chose. */
-#define DEPTH_MAX 48u
+#define DEPTH_MAX 16u
 #define BYTES_MAX 512u
 /* Records asked for ahead. */
 #define AHEAD 24u
