@@ -145,7 +145,7 @@ typedef struct feox_options {
     uint64_t memory_limit;     /* bytes of memory for keys, values, indexes, what waits to be
                                   written and the tables of the file; default: no limit. Counted
                                   is what the process takes: a value of more than 2,048 bytes is
-                                  whole pages. Besides, a file store takes some buffers (up to 5
+                                  whole pages. Besides, a file store takes some buffers (up to 6
                                   MiB, and what reads and writes under way need). A file store
                                   drops values that are on disk and reads them back; a write for
                                   which that makes no room, and one in a memory-only store, is

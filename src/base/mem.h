@@ -29,8 +29,8 @@ void fx_mem_trim(void);
 /* Zeroed pages from the system, `size` a multiple of 4096, aligned to `alignment` (power of
  * two). */
 void *fx_mem_map(size_t size, size_t alignment);
-/* The mapping, longer or shorter, with what it held and zeroed pages behind; it may have moved. Needs
- * an alignment of no more than 4096. NULL: no memory, the old one stays. `memory` may be NULL. */
+/* The mapping, longer or shorter, with what it held and zeroed pages behind; it may have moved. For
+ * alignments up to 4096. NULL: no memory, the old one stays. `memory` may be NULL. */
 void *fx_mem_remap(void *memory, size_t old_size, size_t new_size);
 void fx_mem_unmap(void *memory, size_t size);
 /* Gives the pages' memory back and keeps the addresses; they read as zero afterwards. */
