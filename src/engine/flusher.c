@@ -4,12 +4,18 @@
  * than the write. Background work is the same, called from a timer; so is the flush for those who
  * do not wait, or only for a limited time.
  *
+ * Those whom a group has let go come again a little later than the next leader could begin, and
+ * would have to wait for the group after it: two crowds would take turns, each at half the rate. So
+ * who leads waits for both (fx_flusher_join). It yields and does not sleep, because to be woken
+ * takes as long as half a write; nobody who writes alone waits for anybody.
+ *
  * Ordering: durable_group is stored with release after the group's SYNC and after its records have
  * their places; a waiter's acquire load therefore sees both.
  */
 #include "engine/flusher.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -23,6 +29,11 @@
 #include "engine/recover.h"
 #include "engine/refusal.h"
 #include "engine/volume.h"
+
+/* How long a leader waits for others: less than the write that it spares. A clock may stand still.
+ */
+#define GATHER_NS 100000u
+#define GATHER_YIELDS_MAX 1000u
 
 /* ---- Opening and closing ---- */
 
@@ -150,6 +161,14 @@ void fx_flusher_enter(fx_flusher *flusher) {
     (void)enter(flusher, NO_GROUP);
 }
 
+/* A group became durable: those whom it lets go, those who wait for the next, and who led it. Who
+ * stays away is forgotten within some groups. */
+static void count_crowd(fx_flusher *flusher) {
+    uint32_t now = 1 + fx_load_relaxed(&flusher->joined[0]) + fx_load_relaxed(&flusher->joined[1]);
+    uint32_t lately = flusher->crowd - (flusher->crowd + 7) / 8;
+    flusher->crowd = now > lately ? now : lately;
+}
+
 /* Those whose group is durable now all go; of the others one is enough, to lead the next: waking
  * them all only to sleep again takes the processor from the one who leads. They wait for the group
  * that follows, which has the other last bit. If that is not so, because no group or more than one
@@ -157,6 +176,9 @@ void fx_flusher_enter(fx_flusher *flusher) {
 static void wake_locked(fx_flusher *flusher) {
     uint64_t durable = fx_load_relaxed(&flusher->durable_group);
     bool plain = durable == flusher->told + 1 && fx_load_relaxed(&flusher->flushed) == FEOX_OK;
+    if (durable != flusher->told) {
+        count_crowd(flusher);
+    }
     flusher->told = durable;
     for (unsigned i = FX_TURN_EVEN; i <= FX_TURN_ODD; i++) {
         if (plain && i != (durable & 1)) {
@@ -209,6 +231,37 @@ uint64_t fx_flusher_time(const fx_flusher *flusher) {
 feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns) {
     if (fx_load_acquire(&flusher->durable_group) >= group || !enter(flusher, group)) {
         return FEOX_OK;
+    }
+    feox_status status = fx_group_flush(flusher, now_ns);
+    fx_flusher_leave(flusher);
+    return status;
+}
+
+/* The owner waits until the whole crowd has joined. The counts are no more than a hint. */
+static void gather(fx_flusher *flusher, uint64_t group) {
+    const uint32_t *joined = &flusher->joined[group & 1];
+    uint64_t until = fx_engine_now(flusher->engine) + GATHER_NS;
+    for (uint32_t i = 0; i < GATHER_YIELDS_MAX; i++) {
+        if (1 + fx_load_relaxed(joined) >= flusher->crowd ||
+            fx_engine_now(flusher->engine) >= until) {
+            return;
+        }
+        (void)sched_yield();
+    }
+}
+
+feox_status fx_flusher_join(fx_flusher *flusher, uint64_t group, uint64_t now_ns) {
+    if (fx_load_acquire(&flusher->durable_group) >= group) {
+        return FEOX_OK;
+    }
+    (void)fx_add_relaxed(&flusher->joined[group & 1], 1u);
+    bool mine = enter(flusher, group);
+    (void)fx_sub_relaxed(&flusher->joined[group & 1], 1u);
+    if (!mine) {
+        return FEOX_OK;
+    }
+    if (flusher->crowd > 1) {
+        gather(flusher, group);
     }
     feox_status status = fx_group_flush(flusher, now_ns);
     fx_flusher_leave(flusher);
@@ -389,8 +442,8 @@ static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand, feox_s
     bool ahead = fx_volume_ahead_blocks(flusher) > 0;
     for (uint64_t moved = 0;
          fruitless < FRUITLESS_MAX && fx_compactor_can_free(flusher) &&
-         (status == FEOX_ERR_SPACE || (status == FEOX_OK && moved < AHEAD_MAX &&
-                                       !demand->deletes && !has_cushion(flusher, demand)));
+         (status == FEOX_ERR_SPACE || (status == FEOX_OK && moved < AHEAD_MAX && !demand->deletes &&
+                                       !has_cushion(flusher, demand)));
          moved += step) {
         if (fx_compactor_checkpoint(flusher, true) != FEOX_OK) {
             break;

@@ -47,6 +47,9 @@ bool fx_flusher_left_locked(const fx_flusher *flusher);
 feox_status fx_flusher_make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns);
 /* Returns FEOX_OK when `group` is durable; leads a flush if nobody does. No lock held. */
 feox_status fx_flusher_sync(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
+/* The same for one of many who write and wait by turns: who leads waits a moment for those who
+ * shared the last groups, at most 0.1 ms or so, so that one flush carries them all. */
+feox_status fx_flusher_join(fx_flusher *flusher, uint64_t group, uint64_t now_ns);
 /* The last group that is durable, with all before it. FEOX_OK; what made the store read-only; or
  * why the last flush found no room or memory: it is tried again. Any thread. */
 feox_status fx_flusher_durable(const fx_flusher *flusher, uint64_t *group_out);

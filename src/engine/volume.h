@@ -64,9 +64,11 @@ struct fx_flusher {
     fx_mutex gate;
     fx_cond turns[FX_TURNS];
     bool busy;
-    uint64_t told; /* the durable group that all who waited for know of */
+    uint64_t told;  /* the durable group that all who waited for know of */
+    uint32_t crowd; /* how many joined lately; 1 with the leader alone */
 
     /* Atomic. */
+    uint32_t joined[2];     /* relaxed: who is inside fx_flusher_join, by their group's last bit */
     uint64_t room;          /* relaxed: bytes of the file that puts of the open group may fill */
     uint64_t room_deletes;  /* relaxed: the same, deletes included, which may fill more */
     uint64_t drawn;         /* relaxed: of these, what the shards have taken for it */
@@ -99,9 +101,9 @@ struct fx_flusher {
     uint64_t trimmed;        /* `flushes` at the last step */
     uint64_t *dead_next;     /* locations that are dead when the next group is durable */
     size_t dead_count;
-    uint64_t lost_records; /* live ones of which no key is known: found damaged at open */
-    uint64_t lost_table;   /* opened to read, with so many bytes of the table lost */
-    bool doubtful;         /* opened to read, with a group of the journal lost */
+    uint64_t lost_records;     /* live ones of which no key is known: found damaged at open */
+    uint64_t lost_table;       /* opened to read, with so many bytes of the table lost */
+    bool doubtful;             /* opened to read, with a group of the journal lost */
     const uint8_t *ring_image; /* while the file is opened: the ring, as recovery put it right */
     fx_cleaner cleaner;
     fx_refusal refusal;

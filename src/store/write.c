@@ -326,7 +326,7 @@ feox_status fx_write_wait(feox_store *store, fx_waiting *list, size_t count) {
     feox_status failure = FEOX_OK;
     uint64_t group;
     while ((group = last_group(list, count)) != 0) {
-        feox_status status = fx_flusher_sync(flusher, group, fx_engine_now(&store->engine));
+        feox_status status = fx_flusher_join(flusher, group, fx_engine_now(&store->engine));
         uint64_t durable = group;
         if (status != FEOX_OK) { /* some may have been in a group before the one that failed */
             (void)fx_flusher_durable(flusher, &durable);
