@@ -130,16 +130,17 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 # closer: with assertions, or under a sanitizer. --long runs them in every build.
 once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin|mutants'
 debug_not='fault/(hostile|shutdown|environment|memory|memory_loop|device|kill_points|full_kill)'
-debug_not+='|fault/(full_disk|kill)|model/(linear|linear_crash|collision)|sim/exhaustive'
+debug_not+='|fault/(full_disk|kill|openers)|model/(linear|linear_crash|collision)|sim/exhaustive'
 debug_not+='|engine/refusal|stress/(lifetimes|plateau|larger_than_memory)|cli/(commands|kill)'
 debug_not+='|api/(million|compact)'
-asan_not='sim/(crash|exhaustive)|fault/(device|full_kill|full_disk)|stress/plateau'
+asan_not='sim/(crash|exhaustive)|fault/(device|full_kill|full_disk|openers)|stress/plateau'
+asan_not+='|issues/(info_without_time_left|insert_seen_not_scanned)'
 # One thread each, or threads that other tests have too.
 tsan_not='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision'
 tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check|hidden)'
 tsan_not+='|engine/(flusher|group|check_disk|fetch|space|limbo|probe|commit|mover)'
 tsan_not+='|index/(table|slab|record_sort)|store/(check|write)|cli/faults'
-tsan_not+='|fault/(full_disk|memory_growth)|api/(compact|salvage|ttl)|stress/plateau'
+tsan_not+='|fault/(full_disk|memory_growth)|api/(compact|salvage|ttl|memory_limit)|stress/plateau'
 if [ -n "${FEOX_LONG:-}" ]; then
     debug_not=$once
     asan_not=$once

@@ -469,114 +469,6 @@ static void renamed_while_open(void **state) {
     passed();
 }
 
-/* ---- Others at the same time ---------------------------------------------------------------- */
-
-enum { RACERS = 6 };
-
-typedef struct race {
-    pthread_barrier_t start;
-    pthread_barrier_t answered; /* nobody closes before all have tried */
-    const char *path;
-    _Atomic int winners;
-    _Atomic int others; /* anything but a winner and FEOX_ERR_BUSY */
-} race;
-
-static void race_once(race *r, uint64_t number) {
-    feox_store *store = NULL;
-    (void)pthread_barrier_wait(&r->start);
-    feox_status status = feox_open(r->path, NULL, &store);
-    if (status == FEOX_OK) {
-        bool fine = feox_insert(store, &number, sizeof number, "x", 1) == FEOX_OK;
-        atomic_fetch_add(fine ? &r->winners : &r->others, 1);
-    } else if (status != FEOX_ERR_BUSY || store != NULL) {
-        (void)fprintf(stderr, "racer: %s %s\n", feox_status_name(status), feox_last_error());
-        atomic_fetch_add(&r->others, 1);
-    }
-    (void)pthread_barrier_wait(&r->answered);
-    if (feox_close(store) != FEOX_OK) {
-        atomic_fetch_add(&r->others, 1);
-    }
-}
-
-static void *race_thread(void *argument) {
-    race_once(argument, 1);
-    return NULL;
-}
-
-static void start_threads(race *r) {
-    pthread_t threads[RACERS];
-    for (int i = 0; i < RACERS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, race_thread, r), 0);
-    }
-    for (int i = 0; i < RACERS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
-}
-
-static void start_processes(race *r) {
-    pid_t children[RACERS];
-    (void)fflush(NULL);
-    for (int i = 0; i < RACERS; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
-        if (children[i] == 0) {
-            (void)alarm(60);
-            race_once(r, 1);
-            _exit(0);
-        }
-    }
-    for (int i = 0; i < RACERS; i++) {
-        int status = -1;
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_int_equal(status, 0);
-    }
-}
-
-/* The losers wait a quarter of a second for a process that may just be ending. */
-static void race_rounds(void (*start)(race *), const char *name) {
-    campaign c;
-    campaign_begin(&c, name);
-    race *r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pthread_barrierattr_t shared;
-    assert_true(r != MAP_FAILED);
-    assert_int_equal(pthread_barrierattr_init(&shared), 0);
-    assert_int_equal(pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED), 0);
-    assert_int_equal(pthread_barrier_init(&r->start, &shared, RACERS), 0);
-    assert_int_equal(pthread_barrier_init(&r->answered, &shared, RACERS), 0);
-    uint64_t rounds = kit_env_number("FEOX_LONG", 0) != 0 ? 100 : 6;
-    for (uint64_t round = 0; round < rounds; round++) {
-        if (round % 2 == 0) { /* they race for making it, and then for what is there */
-            r->path = fx_temp_fresh("race");
-        }
-        atomic_store(&r->winners, 0);
-        start(r);
-        assert_int_equal(atomic_load(&r->winners), 1);
-        assert_int_equal(atomic_load(&r->others), 0);
-        feox_store *store = NULL;
-        uint64_t count = 0;
-        assert_ok(feox_open(r->path, NULL, &store));
-        assert_ok(feox_count(store, &count));
-        assert_int_equal(count, 1);
-        assert_ok(kit_check(store));
-        assert_ok(feox_close(store));
-        c.cases++;
-    }
-    campaign_end(&c);
-    assert_int_equal(munmap(r, sizeof *r), 0);
-}
-
-static void one_of_many_threads_wins(void **state) {
-    (void)state;
-    race_rounds(start_threads, "C18 racing openers, threads");
-    passed();
-}
-
-static void one_of_many_processes_wins(void **state) {
-    (void)state;
-    race_rounds(start_processes, "C18 racing openers, processes");
-    passed();
-}
-
 /* ---- Fork and unloading under load ---------------------------------------------------------- */
 
 enum { WRITERS = 4 };
@@ -627,7 +519,7 @@ static void forks_under_load(void **state) {
         loads[i] = (load){k->store, i, 0, FEOX_OK, &stop};
         assert_int_equal(pthread_create(&threads[i], NULL, write_on, &loads[i]), 0);
     }
-    int forks = kit_env_number("FEOX_LONG", 0) != 0 ? 1000 : KIT_SLOW ? 12 : 40;
+    int forks = kit_env_number("FEOX_LONG", 0) != 0 ? 1000 : KIT_SLOW ? 12 : k->file ? 160 : 40;
     campaign c;
     campaign_begin(&c, k->file ? "C13 forks, flushes, file" : "C13 forks, flushes, memory");
     for (int round = 0; round < forks; round++) {
@@ -729,8 +621,6 @@ int main(void) {
         cmocka_unit_test(a_link_is_followed_and_stays),
         KIT_FILE(removed_while_open),
         KIT_FILE(renamed_while_open),
-        cmocka_unit_test(one_of_many_threads_wins),
-        cmocka_unit_test(one_of_many_processes_wins),
         KIT_TEST(forks_under_load),
         cmocka_unit_test(unloaded_while_open),
     };

@@ -190,7 +190,7 @@ static void relaxed_file(void **state) {
     k->options.flush_interval_ms = 1;
     kit_restart(k);
     team *t = team_create(k->store, 8, seed);
-    play_many(t, "C7 histories, file", how_many(4000), seed);
+    play_many(t, "C7 histories, file", how_many(4500), seed);
     team_destroy(t);
 }
 

@@ -64,7 +64,7 @@ static void *short_life(void *argument) {
 static void thousands_of_short_threads(void **state) {
     enum { AT_ONCE = 16 };
     kit *k = *state;
-    uint64_t threads = is_long() ? 10000 : KIT_SLOW ? 300 : 1000;
+    uint64_t threads = !is_long() && KIT_SLOW ? 300 : 10000;
     uint64_t settled = 0;
     campaign c;
     campaign_begin(&c, k->file ? "C13 threads, file" : "C13 threads, memory");
@@ -128,7 +128,7 @@ static void forks_under_load(void **state) {
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&writers[i], NULL, write_on, &l), 0);
     }
-    int forks = is_long() ? 1000 : KIT_SLOW ? 10 : 50;
+    int forks = is_long() ? 1000 : KIT_SLOW ? 10 : 400;
     campaign c;
     campaign_begin(&c, k->file ? "C13 forks, file" : "C13 forks, memory");
     for (int i = 0; i < forks; i++) {
