@@ -355,7 +355,7 @@ FEOX_API feox_status feox_info(feox_store *store, const void *key, size_t key_le
                                feox_key_info *info_out);
 /* FEOX_OK if the key exists, else FEOX_NOT_FOUND. */
 FEOX_API feox_status feox_contains(feox_store *store, const void *key, size_t key_len);
-/* The number of keys; one that expired counts until the next sweep. */
+/* The number of keys; one that expired counts until the next sweep. Some microseconds. */
 FEOX_API feox_status feox_count(feox_store *store, uint64_t *count_out);
 
 /* ---- In order ------------------------------------------------------------------------------- */

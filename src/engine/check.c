@@ -54,7 +54,7 @@ static void check_order_locked(fx_engine *engine, fx_check_sink *sink) {
     const uint8_t *last = NULL;
     uint32_t last_len = 0;
     uint64_t seen = 0;
-    uint64_t keys = fx_load_relaxed(&engine->count);
+    uint64_t keys = fx_engine_count(engine);
     for (;;) {
         size_t found =
             fx_skiplist_forward(engine->order, last, last_len, last != NULL, records, 64);
@@ -103,13 +103,8 @@ feox_status fx_check_memory(fx_engine *engine, fx_check_sink *sink) {
     fx_mutex_lock(&engine->merge_lock);
     feox_status status = settle_locked(engine);
     if (status == FEOX_OK) {
-        uint64_t keys = 0;
         for (uint32_t i = 0; i < engine->shard_count; i++) {
             check_shard_locked(&engine->shards[i], sink);
-            keys += engine->shards[i].table.count;
-        }
-        if (keys != fx_load_relaxed(&engine->count)) {
-            fx_check_problem(sink, "the count of keys is wrong");
         }
         const char *wrong = fx_block_pool_check(&engine->blocks);
         if (wrong != NULL) {

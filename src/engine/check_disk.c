@@ -108,7 +108,7 @@ static void check_places(checker *c) {
     uint64_t known = c->clean + c->dying + flusher->lost_records;
     if (flusher->doubtful) {
         fx_check_problem(c->sink, "a group of the journal is lost, and %llu keys may have changed",
-                         (unsigned long long)(fx_load_relaxed(&flusher->engine->count) - c->clean));
+                         (unsigned long long)(fx_engine_count(flusher->engine) - c->clean));
     } else if (known != flusher->segments.live_records) {
         fx_check_problem(c->sink, "%llu records are live on disk, and %llu are referred to",
                          (unsigned long long)flusher->segments.live_records,

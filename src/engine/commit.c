@@ -263,7 +263,6 @@ static void record_install(fx_shard *shard, uint64_t hash, fx_record *old, fx_re
         fx_table_replace_locked(&shard->table, hash, old, fresh);
     } else {
         fx_table_insert_locked(&shard->table, hash, fresh);
-        fx_add_relaxed(&shard->engine->count, (uint64_t)1);
     }
     if (shard->engine->ordered) {
         fx_order_push_locked(shard, fresh, false);
@@ -363,7 +362,6 @@ feox_status fx_commit_put_locked(fx_shard *shard, fx_record *old, const fx_chang
 static void delete_show(fx_shard *shard, fx_record *old, uint64_t hash) {
     fx_record_kill(old);
     fx_table_remove_locked(&shard->table, hash, old);
-    fx_sub_relaxed(&shard->engine->count, (uint64_t)1);
     block_retire(shard, fx_record_block(old));
     if (shard->engine->ordered) {
         fx_order_push_locked(shard, old, true);
@@ -619,7 +617,6 @@ static void recovered_remove(fx_shard *shard, uint64_t hash, fx_record *record) 
     fx_block *block = fx_record_block(record);
     fx_record_kill(record);
     fx_table_remove_locked(&shard->table, hash, record);
-    fx_sub_relaxed(&shard->engine->count, (uint64_t)1);
     fx_block_release(block);
     record_release(shard, record);
 }
@@ -667,7 +664,6 @@ static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_ent
     fx_record_set_location(record, location);
     fx_table_insert_locked(&shard->table, hash, record);
     fx_record_publish(record, entry->version);
-    fx_add_relaxed(&engine->count, (uint64_t)1);
     if (entry->expiry_ns != 0) {
         fx_deadline_push(shard, record, entry->version, entry->expiry_ns);
     }
@@ -767,7 +763,7 @@ feox_status fx_commit_recovery_done(fx_engine *engine) {
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         engine->shards[i].counter = newest;
     }
-    uint64_t count = fx_load_relaxed(&engine->count);
+    uint64_t count = fx_engine_count(engine);
     if (!engine->ordered || count == 0) {
         return FEOX_OK;
     }

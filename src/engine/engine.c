@@ -149,6 +149,14 @@ void fx_engine_deinit(fx_engine *engine) {
     memset(engine, 0, sizeof *engine);
 }
 
+uint64_t fx_engine_count(const fx_engine *engine) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        count += fx_load_relaxed(&engine->shards[i].table.count);
+    }
+    return count;
+}
+
 uint64_t fx_engine_memory(const fx_engine *engine) {
     return fx_slab_pool_used(&engine->pool) +
            (engine->order != NULL ? fx_skiplist_memory(engine->order) : 0);

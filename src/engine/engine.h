@@ -98,7 +98,6 @@ struct fx_engine {
     fx_skiplist_op *merge_ops;
     fx_record **merge_unlinked;
     fx_mutex room_lock;     /* one writer at a time makes room under the memory limit */
-    uint64_t count;         /* atomic, relaxed: keys */
     uint64_t offered;       /* atomic, relaxed: bytes of the blocks that writes under way hold */
     uint64_t evict_shard;   /* atomic, relaxed: where the CLOCK goes on */
     uint64_t corrupt_reads; /* atomic, relaxed */
@@ -131,6 +130,9 @@ static inline uint64_t fx_engine_now(const fx_engine *engine) {
     return engine->clock(engine->clock_context);
 }
 
+/* How many keys there are, by a look at each shard: one number for all would cost every insert a
+ * locked instruction. */
+uint64_t fx_engine_count(const fx_engine *engine);
 /* Bytes of memory the store accounts for. */
 uint64_t fx_engine_memory(const fx_engine *engine);
 /* Memory is limited and `more` bytes would go past the limit. */

@@ -42,18 +42,18 @@ static void settle(fx_shard *shard) {
 }
 
 /* Steps that take the hand around a shard twice: once for the CLOCK bits, once to drop. */
-static uint64_t two_rounds(const fx_engine *engine) {
+static uint64_t two_rounds(const fx_shard *shard) {
     /* A step is eight buckets, of more than four keys each in a table of some size. */
-    return 64 + fx_load_relaxed(&engine->count) / engine->shard_count / 16;
+    return 64 + fx_load_relaxed(&shard->table.count) / 16;
 }
 
 uint32_t fx_evict_shard(fx_shard *shard, uint32_t count) {
-    uint64_t fruitless = two_rounds(shard->engine);
+    uint64_t fruitless = two_rounds(shard);
     uint32_t dropped = 0;
     while (dropped < count && fruitless > 0) {
         uint32_t now = evict_some(shard);
         dropped += now;
-        fruitless = now > 0 ? two_rounds(shard->engine) : fruitless - 1;
+        fruitless = now > 0 ? two_rounds(shard) : fruitless - 1;
     }
     settle(shard);
     return dropped;

@@ -425,7 +425,7 @@ void fx_table_insert_locked(fx_table *table, uint64_t hash, fx_record *record) {
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, fx_slot_make(hash, record));
-        table->count++;
+        fx_store_relaxed(&table->count, table->count + 1);
     }
 }
 
@@ -491,7 +491,7 @@ void fx_table_remove_locked(fx_table *table, uint64_t hash, fx_record *record) {
     FX_ASSERT(slot != NULL);
     if (slot != NULL) {
         fx_store_release(slot, (uint64_t)0);
-        table->count--;
+        fx_store_relaxed(&table->count, table->count - 1);
     }
 }
 

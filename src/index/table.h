@@ -35,7 +35,7 @@ typedef struct fx_table {
     fx_directory *directory; /* atomic: released by growth, acquired by readers */
     uint64_t generation;     /* atomic: odd while entries move */
     /* Guarded by the shard's lock: */
-    uint64_t count;
+    uint64_t count;     /* also read without it, relaxed */
     fx_slab_pool *pool; /* charged for memory */
     const fx_hash_key *hash_key;
     fx_segment **spare; /* segments out of use, all zeros: late readers may still look at them */

@@ -366,7 +366,7 @@ feox_status feox_count(feox_store *store, uint64_t *count_out) {
     *count_out = 0;
     feox_status status = fx_store_enter(store);
     if (status == FEOX_OK) {
-        *count_out = fx_load_relaxed(&store->engine.count);
+        *count_out = fx_engine_count(&store->engine);
     }
     return status;
 }

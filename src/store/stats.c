@@ -23,7 +23,7 @@ feox_status feox_stats(feox_store *store, feox_statistics *stats) {
     }
     feox_statistics s;
     feox_statistics_init(&s);
-    s.keys = fx_load_relaxed(&store->engine.count);
+    s.keys = fx_engine_count(&store->engine);
     s.memory_used = fx_engine_memory(&store->engine);
     s.memory_limit = store->engine.memory_limit;
     s.corrupt_records = fx_load_relaxed(&store->engine.corrupt_reads);

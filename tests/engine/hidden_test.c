@@ -294,7 +294,7 @@ static void test_tidy_meanwhile(void **state) {
         assert_int_equal(fx_order_merge(&w->stage.engine), FEOX_OK);
         (void)fx_sweeper_tidy(&w->stage.engine, &waiting);
     }
-    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), 500);
+    assert_int_equal(fx_engine_count(&w->stage.engine), 500);
     stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
@@ -336,7 +336,7 @@ static void test_back_pressure(void **state) {
         assert_true(shard->hidden_count + shard->pending_count <= FX_PENDING_MAX);
     }
     assert_int_equal(stage_sync(&w->stage), FEOX_OK);
-    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), 5 * FX_PENDING_MAX);
+    assert_int_equal(fx_engine_count(&w->stage.engine), 5 * FX_PENDING_MAX);
     stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);
@@ -631,10 +631,10 @@ static void test_no_memory_to_show(void **state) {
     assert_int_equal(after, before);
     assert_int_equal(fx_flusher_sync(flusher, group, ++w->stage.now), FEOX_ERR_MEMORY);
     assert_int_equal(fx_flusher_wait(flusher, group, 60000), FEOX_ERR_MEMORY);
-    assert_true(fx_load_relaxed(&w->stage.engine.count) < keys);
+    assert_true(fx_engine_count(&w->stage.engine) < keys);
     assert_int_equal(world_close(w), FEOX_ERR_MEMORY);
     assert_int_equal(world_open(w), FEOX_OK);
-    assert_int_equal(fx_load_relaxed(&w->stage.engine.count), keys);
+    assert_int_equal(fx_engine_count(&w->stage.engine), keys);
     stage_expect_sound(&w->stage);
     assert_int_equal(world_close(w), FEOX_OK);
     world_destroy(w);

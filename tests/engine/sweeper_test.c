@@ -169,7 +169,7 @@ static void sweep(world *w) {
         alive += is_alive(w, key);
         w->there[key] = is_alive(w, key);
     }
-    assert_int_equal(fx_load_relaxed(&w->engine.count), alive);
+    assert_int_equal(fx_engine_count(&w->engine), alive);
 }
 
 static void step(world *w) {
@@ -195,8 +195,7 @@ static void step(world *w) {
         expect_model(w);
     } else if (w->dev != NULL && what < 999) {
         fx_flusher *flusher = w->engine.flusher;
-        assert_int_equal(fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now),
-                         FEOX_OK);
+        assert_int_equal(fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now), FEOX_OK);
         for (uint32_t i = 0; i < KEYS; i += 2) {
             evict(w, i);
         }
@@ -237,15 +236,15 @@ static void test_many_at_once(void **state) {
         assert_int_equal(fx_order_merge(&w->engine), FEOX_OK);
         w->now += 100;
         fx_sweeper_step(&w->engine, w->now);
-        assert_int_equal(fx_load_relaxed(&w->engine.count), count);
+        assert_int_equal(fx_engine_count(&w->engine), count);
         w->now += 1;
         fx_sweeper_step(&w->engine, w->now);
-        assert_int_equal(fx_load_relaxed(&w->engine.count), 0);
+        assert_int_equal(fx_engine_count(&w->engine), 0);
         assert_true(fx_engine_memory(&w->engine) > 2 * empty);
         if (file == 1) {
             fx_flusher *flusher = w->engine.flusher;
-            assert_int_equal(
-                fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now), FEOX_OK);
+            assert_int_equal(fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now),
+                             FEOX_OK);
         }
         for (unsigned i = 0; i < 20; i++) {
             (void)fx_sweeper_tidy(&w->engine, &waiting);
@@ -268,8 +267,8 @@ static void test_pinned_value(void **state) {
             put(w, key, 7, deleted == 0 ? 0 : w->now + 1);
             if (file == 1) {
                 fx_flusher *flusher = w->engine.flusher;
-                assert_int_equal(
-                    fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now), FEOX_OK);
+                assert_int_equal(fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now),
+                                 FEOX_OK);
             }
             uint64_t hash = fx_engine_hash(&w->engine, &key, sizeof key);
             fx_pin pin = fx_epoch_pin(&w->engine.epoch);
@@ -281,7 +280,7 @@ static void test_pinned_value(void **state) {
             } else {
                 w->now += 2;
                 fx_sweeper_step(&w->engine, w->now);
-                assert_int_equal(fx_load_relaxed(&w->engine.count), 2); /* the others */
+                assert_int_equal(fx_engine_count(&w->engine), 2); /* the others */
             }
             for (unsigned i = 0; i < 200; i++) { /* enough to look after what waits */
                 uint32_t other = 2 + i % 2;
@@ -293,8 +292,8 @@ static void test_pinned_value(void **state) {
             (void)fx_sweeper_tidy(&w->engine, &waiting);
             if (file == 1) { /* a buffer may have it until it is written */
                 fx_flusher *flusher = w->engine.flusher;
-                assert_int_equal(
-                    fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now), FEOX_OK);
+                assert_int_equal(fx_flusher_sync(flusher, fx_flusher_open_group(flusher), w->now),
+                                 FEOX_OK);
             }
             assert_int_equal(block->references, 1);
             fx_block_release(block);
@@ -340,17 +339,17 @@ static void test_finish(void **state) {
                 put(w, key, key * 7 + 1, w->now + 10);
             }
         }
-        uint64_t before = fx_load_relaxed(&w->engine.count);
+        uint64_t before = fx_engine_count(&w->engine);
         w->now += 1000;
         w->engine.read_only = true;
         fx_sweeper_step(&w->engine, w->now);
         fx_sweeper_finish(&w->engine, w->now);
-        assert_true(fx_load_relaxed(&w->engine.count) == before);
+        assert_true(fx_engine_count(&w->engine) == before);
         w->engine.read_only = false;
         fx_sweeper_finish(&w->engine, w->now);
-        assert_true(fx_load_relaxed(&w->engine.count) < before);
+        assert_true(fx_engine_count(&w->engine) < before);
         fx_sweeper_step(&w->engine, w->now);
-        assert_true(fx_load_relaxed(&w->engine.count) == 0);
+        assert_true(fx_engine_count(&w->engine) == 0);
         world_destroy(w);
     }
 }
@@ -398,12 +397,9 @@ static void test_grows_ahead(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_pinned_value),
-        cmocka_unit_test(test_finish),
-        cmocka_unit_test(test_flush_interval),
-        cmocka_unit_test(test_long_buffers),
+        cmocka_unit_test(test_model),          cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_pinned_value),   cmocka_unit_test(test_finish),
+        cmocka_unit_test(test_flush_interval), cmocka_unit_test(test_long_buffers),
         cmocka_unit_test(test_grows_ahead),
     };
     return cmocka_run_group_tests_name("engine/sweeper", tests, NULL, NULL);
