@@ -177,7 +177,8 @@ FEOX_API void feox_options_init(feox_options *options);
  * every key can be told. With read_only the last two open, too: what the lost part of the table
  * named is missing; a key that the lost group may have changed answers FEOX_ERR_CORRUPT. The last
  * group before a crash, if it is damaged, can look like one that the crash cut short.
- * Cost: memory-only, microseconds; a file, one pass over its live records. */
+ * Cost: memory-only, microseconds; a file, one pass over its live records. The order of the keys is
+ * made afterwards, beside what the program does; a scan waits for it. */
 FEOX_API feox_status feox_open(const char *path, const feox_options *options,
                                feox_store **store_out);
 

@@ -774,9 +774,8 @@ feox_status fx_commit_recovery_done(fx_engine *engine) {
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         fx_table_each_locked(&engine->shards[i].table, collect, &all);
     }
-    feox_status status = fx_order_build(engine, all.records, all.count);
-    fx_mem_free(all.records);
-    while (status == FEOX_OK && fx_engine_over_limit(engine, 0) && fx_evict_any(engine, 256) > 0) {
+    fx_order_defer(engine, all.records, all.count);
+    while (fx_engine_over_limit(engine, 0) && fx_evict_any(engine, 256) > 0) {
     }
-    return status;
+    return FEOX_OK;
 }

@@ -94,7 +94,7 @@ feox_status fx_commit_recovered(fx_engine *engine, uint64_t hash, const fx_entry
 feox_status fx_commit_doubt(fx_engine *engine, uint64_t version);
 /* Whether the value of a record that is found may stay in memory. */
 bool fx_commit_recovers_value(const fx_engine *engine, uint64_t value_len);
-/* Builds the order, and sees that memory is within its limit. */
+/* Notes what the order is to be made of, and sees that memory is within its limit. */
 feox_status fx_commit_recovery_done(fx_engine *engine);
 /* The record of a key whether expired or not, its shard locked by the caller. */
 fx_record *fx_commit_any_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len);

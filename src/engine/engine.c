@@ -139,6 +139,7 @@ void fx_engine_deinit(fx_engine *engine) {
     if (engine->order != NULL) {
         fx_skiplist_destroy(engine->order);
     }
+    fx_mem_free(engine->unordered);
     fx_mem_unmap(engine->merge_ops, fx_round_up(FX_PENDING_MAX * sizeof(fx_skiplist_op), 4096));
     fx_mem_unmap(engine->merge_unlinked, fx_round_up(FX_PENDING_MAX * sizeof(fx_record *), 4096));
     fx_block_pool_deinit(&engine->blocks);

@@ -94,7 +94,9 @@ struct fx_engine {
     fx_slab_pool pool;
     fx_block_pool blocks;
     fx_epoch epoch;
-    fx_mutex merge_lock; /* guards the order as its writer and the two buffers */
+    fx_mutex merge_lock;   /* guards the order as its writer, what it is made of, two buffers */
+    fx_record **unordered; /* the order is still to be made of these; also read without the lock */
+    size_t unordered_count;
     fx_skiplist_op *merge_ops;
     fx_record **merge_unlinked;
     fx_mutex room_lock;     /* one writer at a time makes room under the memory limit */

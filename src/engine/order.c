@@ -8,12 +8,15 @@
  * O3 changes taken off a list count as pending until they are in the skip list: merging_count is
  *    set before pending_count is cleared (release) and cleared (release) after the apply; a scan
  *    reads pending_count, then merging_count (both acquire).
+ * O4 an order that recovery left to be made is made before anything is merged into it: until then
+ *    no record that it is made of is freed (O2). `unordered` is cleared (release) after it is made.
  */
 #include "engine/order.h"
 
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "index/record_sort.h"
 
 void fx_order_push_locked(fx_shard *shard, fx_record *record, bool drop) {
@@ -42,6 +45,28 @@ static void drain_locked(fx_shard *shard, uint32_t count) {
     fx_store_release(&shard->pending_count, rest); /* O3 */
 }
 
+void fx_order_defer(fx_engine *engine, fx_record **records, size_t count) {
+    engine->unordered_count = count;
+    fx_slab_pool_charge(&engine->pool, (int64_t)(count * sizeof(fx_record *)));
+    fx_store_release(&engine->unordered, records);
+}
+
+/* O4. */
+static feox_status build_locked(fx_engine *engine) {
+    fx_record **records = engine->unordered;
+    size_t count = engine->unordered_count;
+    if (FX_LIKELY(records == NULL)) {
+        return FEOX_OK;
+    }
+    if (!fx_record_sort(records, count) || !fx_skiplist_build(engine->order, records, count)) {
+        return FEOX_ERR_MEMORY;
+    }
+    fx_store_release(&engine->unordered, (fx_record **)NULL);
+    fx_slab_pool_charge(&engine->pool, -(int64_t)(count * sizeof(fx_record *)));
+    fx_mem_free(records);
+    return FEOX_OK;
+}
+
 static feox_status merge_shard_locked(fx_shard *shard) {
     fx_engine *engine = shard->engine;
     fx_spinlock_lock(&shard->lock);
@@ -55,8 +80,8 @@ static feox_status merge_shard_locked(fx_shard *shard) {
     drain_locked(shard, count); /* at least as many are there: only we take */
     fx_spinlock_unlock(&shard->lock);
 
-    size_t unlinked = fx_skiplist_apply(engine->order, engine->merge_ops, count,
-                                        engine->merge_unlinked);
+    size_t unlinked =
+        fx_skiplist_apply(engine->order, engine->merge_ops, count, engine->merge_unlinked);
     uint64_t stamp = fx_epoch_stamp(&engine->epoch);
     uint64_t safe = fx_epoch_safe(&engine->epoch);
     fx_spinlock_lock(&shard->lock);
@@ -71,13 +96,14 @@ static feox_status merge_shard_locked(fx_shard *shard) {
 
 feox_status fx_order_merge_shard(fx_shard *shard) {
     fx_mutex_lock(&shard->engine->merge_lock);
-    feox_status status = merge_shard_locked(shard);
+    feox_status status = build_locked(shard->engine);
+    status = status == FEOX_OK ? merge_shard_locked(shard) : status;
     fx_mutex_unlock(&shard->engine->merge_lock);
     return status;
 }
 
 feox_status fx_order_merge_locked(fx_engine *engine) {
-    feox_status status = FEOX_OK;
+    feox_status status = build_locked(engine);
     for (uint32_t i = 0; i < engine->shard_count && status == FEOX_OK; i++) {
         if (fx_load_relaxed(&engine->shards[i].pending_count) > 0) {
             status = merge_shard_locked(&engine->shards[i]);
@@ -87,6 +113,9 @@ feox_status fx_order_merge_locked(fx_engine *engine) {
 }
 
 void fx_order_merge_long(fx_engine *engine) {
+    if (fx_load_acquire(&engine->unordered) != NULL) {
+        (void)fx_order_merge(engine);
+    }
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         if (fx_load_relaxed(&engine->shards[i].pending_count) >= FX_PENDING_LONG / 2) {
             (void)fx_order_merge_shard(&engine->shards[i]);
@@ -102,6 +131,9 @@ feox_status fx_order_merge(fx_engine *engine) {
 }
 
 bool fx_order_pending(const fx_engine *engine) {
+    if (fx_load_acquire(&engine->unordered) != NULL) {
+        return true;
+    }
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         const fx_shard *shard = &engine->shards[i];
         if (fx_load_acquire(&shard->pending_count) > 0 ||
@@ -110,10 +142,4 @@ bool fx_order_pending(const fx_engine *engine) {
         }
     }
     return false;
-}
-
-feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count) {
-    return fx_record_sort(records, count) && fx_skiplist_build(engine->order, records, count)
-               ? FEOX_OK
-               : FEOX_ERR_MEMORY;
 }

@@ -22,10 +22,12 @@ feox_status fx_order_merge_shard(fx_shard *shard);
 static inline bool fx_order_is_long(const fx_shard *shard) {
     return fx_load_relaxed(&shard->pending_count) >= FX_PENDING_LONG;
 }
-/* Merges every list that is long, or half of that. Without memory it stays pending. */
+/* Merges every list that is long, or half of that, and makes the order if that is still to be done.
+ * Without memory it stays pending. */
 void fx_order_merge_long(fx_engine *engine);
-/* Fills the empty order with `count` records in any order, each of another key; recovery. */
-feox_status fx_order_build(fx_engine *engine, fx_record **records, size_t count);
+/* The empty order is to be made of these `count` records, each of another key, and all changes that
+ * follow: by the background, or by who needs it first. Recovery; takes the array. */
+void fx_order_defer(fx_engine *engine, fx_record **records, size_t count);
 /* Anything pending? A hint, without a lock. */
 bool fx_order_pending(const fx_engine *engine);
 

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "disk/dev.h"
 #include "engine/commit.h"
+#include "engine/order.h"
 #include "engine/sweeper.h"
 
 static uint64_t store_clock(void *context) {
@@ -181,6 +182,9 @@ feox_status fx_store_open(const char *path, const feox_options *options, const f
     if (status == FEOX_OK) {
         status = fx_report(fx_workers_start(&store->workers, &store->engine,
                                             known.flush_interval_ms, known.sweep_interval_ms));
+    }
+    if (status == FEOX_OK && fx_order_pending(&store->engine)) {
+        fx_workers_hurry(&store->workers, FX_URGENT_MERGE);
     }
     if (status == FEOX_OK && store->dev != NULL && fx_flusher_made(store->engine.flusher)) {
         /* Last: until then a failure takes the file away again. */
