@@ -670,6 +670,17 @@ static feox_status recovered_insert(fx_shard *shard, uint64_t hash, const fx_ent
     return FEOX_OK;
 }
 
+feox_status fx_commit_recovery_expect(fx_engine *engine, uint64_t keys) {
+    uint64_t most = engine->memory_limit / FX_EXPECTED_KEY_SIZE;
+    keys = engine->memory_limit != 0 && keys > most ? most : keys;
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        if (!fx_table_presize(&engine->shards[i].table, keys / engine->shard_count)) {
+            return FEOX_ERR_MEMORY;
+        }
+    }
+    return FEOX_OK;
+}
+
 uint64_t fx_commit_recovery_hash(const fx_engine *engine, const void *key, size_t key_len) {
     uint64_t hash = fx_engine_hash(engine, key, key_len);
     fx_table_prefetch(&fx_engine_shard(engine, hash)->table, hash);

@@ -81,6 +81,8 @@ bool fx_commit_restore_locked(fx_shard *shard, fx_record *record, fx_block *bloc
 
 /* ---- For recovery, before anyone else is in ---- */
 
+/* About so many keys are recovered: the tables need not grow on the way. FEOX_ERR_MEMORY. */
+feox_status fx_commit_recovery_expect(fx_engine *engine, uint64_t keys);
 /* The hash of a key that will soon be recovered; its place in the table is asked for. */
 uint64_t fx_commit_recovery_hash(const fx_engine *engine, const void *key, size_t key_len);
 /* A record that was found in the file at `location`: it becomes the key's if its version is at

@@ -493,6 +493,9 @@ static feox_status load(fx_recovery *r) {
         return fx_rescue_load(r);
     }
     status = status == FEOX_OK ? fx_replay_read(r) : status;
+    status = status == FEOX_OK
+                 ? fx_commit_recovery_expect(flusher->engine, flusher->segments.live_records)
+                 : status;
     status = status == FEOX_OK ? load_table(r) : status;
     status = status == FEOX_OK ? fx_replay_load(r) : status;
     if (status == FEOX_OK && r->lost_group && !r->rescue) {

@@ -25,6 +25,9 @@
 #define BUCKETS_FIRST 8u
 /* A bucket in eight may overflow before the segment grows. */
 #define OVERFLOW_SHARE 8u
+/* Keys for each bucket, up to which a table is made big enough at once: it would grow about then.
+ */
+#define PRESIZE_FILL 5u
 #define DEPTH_MAX 38u
 #define PAGE 4096u
 
@@ -73,6 +76,22 @@ static fx_directory *directory_create(fx_table *table, uint32_t depth, uint32_t 
     return directory;
 }
 
+/* A directory whose segments have `buckets` each; `first`, if not NULL, is to be one of them. NULL:
+ * no memory. */
+static fx_directory *directory_fill(fx_table *table, uint32_t depth, uint32_t buckets,
+                                    fx_segment *first) {
+    fx_directory *directory = directory_create(table, depth, buckets);
+    for (size_t i = 0; directory != NULL && i < (size_t)1 << depth; i++) {
+        bool given = i == 0 && first != NULL;
+        directory->segments[i] = given ? first : segment_create(table, buckets, depth);
+        if (directory->segments[i] == NULL) {
+            fx_mem_free(directory); /* segments go with the pool */
+            return NULL;
+        }
+    }
+    return directory;
+}
+
 bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_key,
                    uint64_t expected) {
     *table = (fx_table){.pool = pool, .hash_key = hash_key};
@@ -84,18 +103,31 @@ bool fx_table_init(fx_table *table, fx_slab_pool *pool, const fx_hash_key *hash_
     while (depth < 16 && ((uint64_t)FX_TABLE_BUCKETS * 4 << depth) < expected) {
         depth++;
     }
-    fx_directory *directory = directory_create(table, depth, buckets);
+    table->directory = directory_fill(table, depth, buckets, NULL);
+    return table->directory != NULL;
+}
+
+bool fx_table_presize(fx_table *table, uint64_t keys) {
+    uint32_t depth = 0;
+    while (depth < 16 && ((uint64_t)FX_TABLE_BUCKETS * PRESIZE_FILL << depth) < keys) {
+        depth++;
+    }
+    fx_directory *old = table->directory;
+    if (table->count > 0 || table->generation != 0 || old->depth > 0 ||
+        (uint64_t)FX_TABLE_BUCKETS * PRESIZE_FILL / 2 > keys) {
+        return true;
+    }
+    fx_segment *first = old->segments[0];
+    fx_directory *directory = directory_fill(table, depth, FX_TABLE_BUCKETS, first);
     if (directory == NULL) {
         return false;
     }
-    for (size_t i = 0; i < (size_t)1 << depth; i++) {
-        directory->segments[i] = segment_create(table, buckets, depth);
-        if (directory->segments[i] == NULL) {
-            fx_mem_free(directory); /* segments go with the pool */
-            return false;
-        }
-    }
+    fx_slab_pool_charge(table->pool, segment_cost(FX_TABLE_BUCKETS) - segment_cost(old->mask + 1));
+    first->depth = depth;
+    old->next = table->old_directories;
+    table->old_directories = old;
     table->directory = directory;
+    table->generation = 2; /* as if it had grown: when it is empty all of it can go */
     return true;
 }
 

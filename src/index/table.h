@@ -69,6 +69,9 @@ void fx_table_insert_locked(fx_table *table, uint64_t hash, fx_record *record);
 /* Puts `now` in the place of `old`, which has the same key. */
 void fx_table_replace_locked(fx_table *table, uint64_t hash, fx_record *old, fx_record *now);
 void fx_table_remove_locked(fx_table *table, uint64_t hash, fx_record *record);
+/* Makes an empty table that nobody uses yet as big as so many keys will make it. False: no memory;
+ * the table can go on. */
+bool fx_table_presize(fx_table *table, uint64_t keys);
 /* An empty table gives its memory back, but for what it was made with until it grew. */
 void fx_table_trim_locked(fx_table *table);
 /* Calls visit for each record until it returns false; visit must not change the table. */

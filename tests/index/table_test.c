@@ -94,6 +94,42 @@ static void test_found(void **state) {
     world_destroy(w);
 }
 
+/* A table that was made big enough at once holds the same, takes about as much memory as one that
+ * grew, moves next to nothing, and is as small again when it is empty. */
+static void test_presize(void **state) {
+    static const uint32_t sizes[] = {0, 9, 1279, 1280, 2560, 2561, 10000, 40000, KEYS};
+    (void)state;
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        world *grown = world_create();
+        world *w = world_create();
+        uint64_t empty = fx_slab_pool_used(&w->pool);
+        assert_true(fx_table_presize(&w->table, sizes[i]));
+        uint64_t generation = w->table.generation;
+        assert_true((generation != 0) == (sizes[i] >= 1280));
+        for (uint32_t key = 0; key < sizes[i]; key++) {
+            put(grown, key);
+            put(w, key);
+        }
+        expect_all(w);
+        uint64_t used = fx_slab_pool_used(&w->pool);
+        assert_true(used <= fx_slab_pool_used(&grown->pool) * 5 / 4);
+        if (generation != 0) {
+            assert_true(w->table.generation - generation < (grown->table.generation - 0) / 2 + 2);
+            assert_true(fx_table_presize(&w->table, 4 * KEYS)); /* too late: it is not empty */
+            assert_int_equal(fx_slab_pool_used(&w->pool), used);
+        }
+        for (uint32_t key = 0; key < sizes[i]; key++) {
+            take(w, key);
+        }
+        fx_slab_trim(&w->slab);
+        fx_table_trim_locked(&w->table);
+        expect_all(w);
+        assert_true(fx_slab_pool_used(&w->pool) <= empty + 16384);
+        world_destroy(w);
+        world_destroy(grown);
+    }
+}
+
 /* A table gives its memory back when it is empty, and not before. */
 static void test_trim(void **state) {
     (void)state;
@@ -161,6 +197,7 @@ static void test_clock(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found),
+        cmocka_unit_test(test_presize),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_clock),
     };
