@@ -35,6 +35,8 @@
 #define SPARSE 512u
 /* fx_cleaner_compact is content with a file that is longer than its parts by this, blocks. */
 #define CLOSE_ENOUGH 32u
+/* After so many steps that left no less to gain than ever, the next one will not either. */
+#define FRUITLESS_MAX 3u
 /* The least that a step tries to move, when there is no space for more. */
 #define STEP_MIN (256u << 10)
 
@@ -301,20 +303,25 @@ static void end_step(fx_flusher *flusher) {
     fx_flusher_leave(flusher);
 }
 
-/* Fills segments up. */
+/* Fills segments up. What others write meanwhile is no reason to go on: they may never end. */
 static feox_status squeeze(fx_flusher *flusher, uint64_t bytes_max) {
     feox_status status = FEOX_OK;
     fx_cleaning what = {.fullness_max = FX_CLEAN_DENSE, .budget = FX_COMPACT_STEP};
     bool more = true;
+    uint64_t least = UINT64_MAX;
+    unsigned fruitless = 0;
     for (uint64_t total = 0; status == FEOX_OK && more && total < bytes_max;) {
         uint64_t moved = 0;
         status = begin_step(flusher);
-        uint64_t sparse = fx_compactor_sparse_bytes(flusher);
+        uint64_t before = fx_compactor_sparse_bytes(flusher);
         if (status == FEOX_OK) {
             status = clean(flusher, &what, &moved);
         }
+        uint64_t sparse = fx_compactor_sparse_bytes(flusher);
+        fruitless = sparse < least ? 0 : fruitless + 1;
+        least = sparse < least ? sparse : least;
         /* Else all that is left is full, or would only become as many segments again. */
-        more = moved > 0 || fx_compactor_sparse_bytes(flusher) != sparse;
+        more = (moved > 0 || sparse != before) && fruitless < FRUITLESS_MAX;
         end_step(flusher);
         if (status == FEOX_ERR_SPACE && what.budget > STEP_MIN) {
             what.budget /= 4;
