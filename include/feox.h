@@ -271,8 +271,10 @@ FEOX_API feox_status feox_clear(feox_store *store);
  * feox_durable_sequence is on stable storage, and seen by everyone.
  *
  * With FEOX_NO_WAIT a durable write returns at once, and one thread can keep hundreds in flight.
- * They are flushed in the background without delay, all that came meanwhile together. Until its
- * sequence is durable nobody sees the write. Writes with FEOX_NO_WAIT to one key build on each
+ * They are flushed in the background without delay, all that came meanwhile together: behind the
+ * flush, or the step of a feox_compact, that is at work, behind the cleaning for a write that found
+ * a file at its limit full (32 MiB or so), or behind a whole feox_check. Until its sequence is
+ * durable nobody sees the write. Writes with FEOX_NO_WAIT to one key build on each
  * other though none of them is seen yet: a thousand increments count to a thousand, and the
  * sequence that comes with a value vouches for all it is built on. Any other write to such a key
  * waits for them first; so does one with FEOX_NO_WAIT that is a JSON patch, or that would be
@@ -518,8 +520,9 @@ FEOX_API feox_status feox_stats(feox_store *store, feox_statistics *stats);
 /* Makes the file about as short as it can be: moves live records and large values to its beginning,
  * and cuts the end off. Holes shorter than the last large value may stay. The file shortens itself,
  * too, when more than half of it has been free for some seconds; this does not wait, and goes
- * further. Other threads read and write meanwhile, and wait for a few milliseconds at a time; what
- * they write may make the file longer again. A crash loses nothing. Needs a few MiB of free space,
+ * further. Other threads read and write meanwhile; who must wait for the file waits for one step,
+ * in which some 4 MiB are copied, or one longer value, and the table of what is where. What they
+ * write may make the file longer again. A crash loses nothing. Needs a few MiB of free space,
  * in the file or on the device: FEOX_ERR_SPACE, and the file is as short as could be without.
  * FEOX_ERR_READ_ONLY, FEOX_ERR_IO, FEOX_ERR_MEMORY. Nothing to do in a memory-only store. Cost:
  * what is moved is read and written once. */

@@ -290,10 +290,10 @@ void fx_cleaner_step(fx_flusher *flusher, uint64_t now_ns) {
 
 /* ---- On demand ---- */
 
-/* One step under the ownership. What others wait to have written goes first, so that their turn
- * comes. */
+/* One step under the ownership. Who waits for it goes first, and so does what nobody waits for but
+ * is to be written. */
 static feox_status begin_step(fx_flusher *flusher) {
-    fx_flusher_enter(flusher);
+    fx_flusher_enter_last(flusher);
     return fx_group_flush(flusher, flusher->time_ns);
 }
 

@@ -131,18 +131,31 @@ feox_status fx_flusher_open(fx_engine *engine, fx_dev *dev, const fx_flusher_opt
 /* For any group: the volume itself is what is wanted. */
 #define NO_GROUP UINT64_MAX
 
-/* Waits for the ownership, but not if `group` becomes durable meanwhile: then false. */
-static bool enter(fx_flusher *flusher, uint64_t group) {
-    bool mine = false;
+static bool is_durable(const fx_flusher *flusher, uint64_t group) {
+    return fx_load_acquire(&flusher->durable_group) >= group;
+}
+
+static void wait_locked(fx_flusher *flusher, uint64_t group) {
     fx_cond *turn = &flusher->turns[group == NO_GROUP ? FX_TURN_OWNER : group & 1];
-    fx_mutex_lock(&flusher->gate);
-    while (flusher->busy && fx_load_acquire(&flusher->durable_group) < group) {
+    flusher->waiting++;
+    while (flusher->busy && !is_durable(flusher, group)) {
         fx_cond_wait(turn, &flusher->gate);
     }
-    if (fx_load_acquire(&flusher->durable_group) < group) {
-        flusher->busy = true;
-        mine = true;
+    flusher->waiting--;
+    flusher->served++;
+    if (flusher->polite > 0) {
+        fx_cond_wake_all(&flusher->turns[FX_TURN_GUEST]);
     }
+}
+
+/* Waits for the ownership, but not if `group` becomes durable meanwhile: then false. */
+static bool enter(fx_flusher *flusher, uint64_t group) {
+    fx_mutex_lock(&flusher->gate);
+    if (flusher->busy && !is_durable(flusher, group)) {
+        wait_locked(flusher, group);
+    }
+    bool mine = !is_durable(flusher, group);
+    flusher->busy = flusher->busy || mine;
     fx_mutex_unlock(&flusher->gate);
     return mine;
 }
@@ -159,6 +172,21 @@ static bool try_enter(fx_flusher *flusher) {
 
 void fx_flusher_enter(fx_flusher *flusher) {
     (void)enter(flusher, NO_GROUP);
+}
+
+/* Whoever gives the ownership up and wants it again at once has it before anyone who was woken for
+ * it can look. So those who wait now go first, whether they take it or find their group durable;
+ * who comes later does not count, or this would wait for ever. */
+void fx_flusher_enter_last(fx_flusher *flusher) {
+    fx_mutex_lock(&flusher->gate);
+    uint64_t before_us = flusher->served + flusher->waiting;
+    flusher->polite++;
+    while (flusher->busy || flusher->served < before_us) {
+        fx_cond_wait(&flusher->turns[FX_TURN_GUEST], &flusher->gate);
+    }
+    flusher->polite--;
+    flusher->busy = true;
+    fx_mutex_unlock(&flusher->gate);
 }
 
 /* A group became durable: those whom it lets go, those who wait for the next, and who led it. Who

@@ -64,8 +64,11 @@ struct fx_flusher {
     fx_mutex gate;
     fx_cond turns[FX_TURNS];
     bool busy;
-    uint64_t told;  /* the durable group that all who waited for know of */
-    uint32_t crowd; /* how many joined lately; 1 with the leader alone */
+    uint64_t told;    /* the durable group that all who waited for know of */
+    uint32_t crowd;   /* how many joined lately; 1 with the leader alone */
+    uint32_t waiting; /* who waits for the ownership or a group ... */
+    uint32_t polite;  /* ... and who lets them go first */
+    uint64_t served;  /* how many have waited */
 
     /* Atomic. */
     uint32_t joined[2];     /* relaxed: who is inside fx_flusher_join, by their group's last bit */
@@ -117,6 +120,8 @@ struct fx_flusher {
 
 /* Waits for the ownership of the volume; gives it up and wakes who waits. */
 void fx_flusher_enter(fx_flusher *flusher);
+/* The same behind all who wait already: for who takes it again and again. */
+void fx_flusher_enter_last(fx_flusher *flusher);
 void fx_flusher_leave(fx_flusher *flusher);
 /* Makes the store read-only for good; the first failure counts. Returns it as the caller's
  * status. */

@@ -3,6 +3,8 @@
  * free space, and given back at the end. A loop without an end would go on until the memory that it
  * asks for is refused, which no test waits for in vain.
  */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/atomic.h"
 #include "base/mem.h"
 #include "engine/cleaner.h"
 #include "engine/compactor.h"
@@ -166,10 +169,143 @@ static void test_nothing_gained(void **state) {
     stage_expect_sound(&w->s);
 }
 
+/* ---- Others meanwhile ---- */
+
+/* Of the compactions only the first one has much to do, and none takes more steps than STEPS_MAX,
+ * though something is written in each. */
+enum { KEYS = 12000, RECORD = 1000, COMPACTIONS = 40, STEPS_MAX = 20 };
+
+/* Beside a compaction, in each of its steps: a thread begins to wait for the file, as the
+ * background and writers without room do, and a write is made that nobody waits for. */
+typedef struct others {
+    world *w;
+    pthread_t thread;
+    fx_mutex lock;
+    fx_cond called;
+    bool wanted, stop; /* under the lock */
+    /* The owner's of the file. Checkpoints so far tell the steps apart. */
+    bool waits;
+    uint64_t waits_since, group, written_at; /* group 0: no write is under way */
+    unsigned turns, late_turns, writes, late_writes;
+} others;
+
+static void *want_the_file(void *context) {
+    others *o = context;
+    fx_flusher *flusher = flusher_of(o->w);
+    fx_mutex_lock(&o->lock);
+    while (!o->stop) {
+        if (!o->wanted) {
+            fx_cond_wait(&o->called, &o->lock);
+            continue;
+        }
+        o->wanted = false;
+        fx_mutex_unlock(&o->lock);
+        fx_flusher_enter(flusher);
+        o->waits = false;
+        fx_flusher_leave(flusher);
+        fx_mutex_lock(&o->lock);
+    }
+    fx_mutex_unlock(&o->lock);
+    return NULL;
+}
+
+/* Returns when the thread waits for the file, which is ours. */
+static void send_it(others *o, uint64_t now) {
+    fx_flusher *flusher = flusher_of(o->w);
+    o->waits = true;
+    o->waits_since = now;
+    o->turns++;
+    fx_mutex_lock(&o->lock);
+    o->wanted = true;
+    fx_cond_wake_all(&o->called);
+    fx_mutex_unlock(&o->lock);
+    for (bool waits = false; !waits;) {
+        fx_mutex_lock(&flusher->gate);
+        waits = flusher->waiting > 0;
+        fx_mutex_unlock(&flusher->gate);
+        (void)sched_yield();
+    }
+}
+
+static void write_one(others *o, uint64_t now) {
+    fx_committed committed;
+    stage *s = &o->w->s;
+    const fx_change change = {.key = (const uint8_t *)"nobody waits",
+                              .key_len = 12,
+                              .value = (const uint8_t *)"value",
+                              .value_len = 5,
+                              .hash = fx_engine_hash(&s->engine, "nobody waits", 12),
+                              .hidden = true,
+                              .kept = true};
+    if (stage_try(s, &change, &committed) == FEOX_OK) { /* else it has to make room first */
+        o->group = committed.group;
+        o->written_at = now;
+        o->writes++;
+    }
+}
+
+/* At each write of the compaction. */
+static void meanwhile(void *context) {
+    others *o = context;
+    fx_flusher *flusher = flusher_of(o->w);
+    uint64_t now = fx_load_relaxed(&flusher->figures.checkpoints);
+    if (o->group != 0 && fx_load_acquire(&flusher->durable_group) >= o->group) {
+        o->group = 0;
+    }
+    if (o->group == 0) {
+        write_one(o, now);
+    } else if (now > o->written_at + 1) { /* in the step behind it is just being written */
+        o->late_writes++;
+    }
+    if (!o->waits) {
+        send_it(o, now);
+    } else if (now > o->waits_since) {
+        o->late_turns++;
+    }
+}
+
+static void test_turns(void **state) {
+    world *w = *state;
+    others o = {.w = w};
+    char key[16];
+    w->s.file.file_size_initial = 4 * LIMIT; /* no write has to make room */
+    assert_int_equal(stage_open(&w->s, false), FEOX_OK);
+    for (unsigned round = 0; round < 2; round++) { /* half of each segment is dead */
+        for (unsigned i = 0; i < KEYS; i += 1 + round) {
+            (void)snprintf(key, sizeof key, "%u", i);
+            assert_int_equal(stage_put(&w->s, key, (uint8_t)i, round == 0 ? RECORD : 0), FEOX_OK);
+        }
+        assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    }
+    assert_true(fx_mutex_init(&o.lock) && fx_cond_init(&o.called));
+    assert_int_equal(pthread_create(&o.thread, NULL, want_the_file, &o), 0);
+    mem_dev_set_hook(w->dev, meanwhile, &o);
+    for (unsigned i = 0; i < COMPACTIONS; i++) {
+        assert_int_equal(fx_cleaner_compact(flusher_of(w)), FEOX_OK);
+    }
+    mem_dev_set_hook(w->dev, NULL, NULL);
+    fx_mutex_lock(&o.lock);
+    o.stop = true;
+    fx_cond_wake_all(&o.called);
+    fx_mutex_unlock(&o.lock);
+    assert_int_equal(pthread_join(o.thread, NULL), 0);
+    fx_cond_deinit(&o.called);
+    fx_mutex_deinit(&o.lock);
+    print_message("%u turns, %u late; %u writes, %u late\n", o.turns, o.late_turns, o.writes,
+                  o.late_writes);
+    assert_true(o.turns > COMPACTIONS && o.writes > COMPACTIONS);
+    assert_true(o.writes < COMPACTIONS * STEPS_MAX);
+    assert_int_equal(o.late_turns, 0);
+    assert_int_equal(o.late_writes, 0);
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    stage_expect_sound(&w->s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_gained, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
     };
     return cmocka_run_group_tests_name("engine/cleaner", tests, NULL, NULL);
 }
