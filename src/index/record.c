@@ -96,15 +96,9 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
     return fx_record_read_inline(record, persistent, key, key_len, buffer, capacity, view_out);
 }
 
-uint64_t fx_record_copy(const fx_record *record, void *buffer, size_t capacity, size_t *size_out) {
-    uint64_t state = fx_load_acquire(&record->state);
-    uint32_t meta = fx_load_acquire(&record->meta);
-    size_t size = fx_meta_inline_len(meta);
-    if (!fx_state_alive(state) || (meta & (FX_RECORD_TTL | FX_RECORD_BLOCK)) != 0 ||
-        size > capacity) {
-        return 0;
-    }
-    fx_racing_load(buffer, (const uint8_t *)record + fx_meta_value_offset(meta), size);
-    *size_out = size;
-    return fx_load_acquire(&record->state) == state ? state : 0;
+uint64_t fx_record_copy(const fx_record *record, void *buffer, size_t *size_out) {
+    uint64_t state;
+    bool whole =
+        fx_record_take_plain(record, true, NULL, 0, buffer, FX_INLINE_VALUE_MAX, size_out, &state);
+    return whole ? state : 0;
 }

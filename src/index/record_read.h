@@ -28,22 +28,34 @@ static inline void fx_record_read_value(const fx_record *record, uint32_t meta, 
     }
 }
 
-/* The common case alone: the record has this key, its value lies in it and does not expire, and
- * nobody is changing it. Where key and value lie does not depend on anything that is read, so all
- * of their lines are asked for at once. False: it is not so, or cannot be told. */
-static inline bool fx_record_read_plain(const fx_record *record, const void *key, size_t key_len,
-                                        void *buffer, size_t capacity, size_t *value_len_out) {
+/* The common case alone: the value lies in the record and does not expire, nobody is changing it,
+ * and the key is this one, or `any`. Where key and value of a known length lie does not depend on
+ * anything that is read, so all of their lines are asked for at once. *state_out: in which state
+ * it was so. False: it is not so, or cannot be told. */
+static inline bool fx_record_take_plain(const fx_record *record, bool any, const void *key,
+                                        size_t key_len, void *buffer, size_t capacity,
+                                        size_t *value_len_out, uint64_t *state_out) {
     uint64_t state = fx_load_acquire(&record->state);
     uint32_t meta = fx_load_acquire(&record->meta);
     const uint8_t *at = (const uint8_t *)record + FX_RECORD_PLAIN_KEY;
+    key_len = any ? fx_meta_key_len(meta) : key_len;
     bool plain = (meta & (FX_RECORD_TTL | FX_RECORD_BLOCK | 0xffffu)) == key_len;
-    if (FX_UNLIKELY(!plain || !fx_state_alive(state) || !fx_racing_equal(at, key, key_len))) {
+    if (FX_UNLIKELY(!plain || !fx_state_alive(state) ||
+                    (!any && !fx_racing_equal(at, key, key_len)))) {
         return false;
     }
     size_t size = fx_meta_inline_len(meta);
     fx_racing_load(buffer, at + key_len, size < capacity ? size : capacity);
     *value_len_out = size;
+    *state_out = state;
     return FX_LIKELY(fx_load_acquire(&record->state) == state);
+}
+
+static inline bool fx_record_read_plain(const fx_record *record, const void *key, size_t key_len,
+                                        void *buffer, size_t capacity, size_t *value_len_out) {
+    uint64_t state;
+    return fx_record_take_plain(record, false, key, key_len, buffer, capacity, value_len_out,
+                                &state);
 }
 
 static inline fx_read_result fx_record_read_inline(const fx_record *record, bool persistent,

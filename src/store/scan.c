@@ -200,7 +200,7 @@ static feox_status take_record(feox_cursor *c, fx_record *record, bool value) {
     memcpy(to, key, key_len);
     *entry = (window_entry){.record = record, .at = c->copies.size, .key_len = key_len};
     if (value) {
-        entry->state = fx_record_copy(record, to + key_len, FX_INLINE_VALUE_MAX, &size);
+        entry->state = fx_record_copy(record, to + key_len, &size);
         entry->value_len = (uint32_t)size;
     }
     c->copies.size += key_len + size;
@@ -283,7 +283,7 @@ static feox_status read_by_key(feox_cursor *c, const uint8_t *key, size_t key_le
 static feox_status read_pair(feox_cursor *c, const window_entry *entry, const uint8_t *key,
                              bool want, feox_slice *value_out) {
     fx_engine *engine = &c->store->engine;
-    if (FX_LIKELY(entry->state != 0 && fx_load_acquire(&entry->record->state) == entry->state)) {
+    if (FX_LIKELY(fx_record_unchanged(entry->record, entry->state))) {
         *value_out = (feox_slice){key + entry->key_len, entry->value_len};
         return FEOX_OK;
     }

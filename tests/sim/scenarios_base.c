@@ -118,6 +118,52 @@ static void record_plain_reader(void *state) {
     }
 }
 
+/* What a cursor does: a copy, and later a look whether it is the value still. `last` is the version
+ * that is left in the end, 0: none. */
+static void copy_twice(const record_state *s, uint64_t last) {
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t buffer[2];
+        size_t size = 0;
+        bool after = sim_is_done(&s->done);
+        uint64_t copied = fx_record_copy(s->record, buffer, &size);
+        if (copied == 0) {
+            explore_require(!after || last == 0);
+            continue;
+        }
+        fx_record_view view = sim_plain_view(buffer, size);
+        explore_require(view.version == fx_state_version(copied));
+        explore_require(view.version >= before && (!after || view.version == last));
+        before = view.version;
+        sim_require_whole(&view, buffer);
+        after = sim_is_done(&s->done);
+        bool same = fx_record_unchanged(s->record, copied);
+        explore_require(!after || same == (view.version == last));
+    }
+}
+
+static void record_overwrite_copier(void *state) {
+    copy_twice(state, 3);
+}
+
+static void record_reuse_copier(void *state) {
+    copy_twice(state, 5);
+}
+
+/* Written once more, and deleted. */
+static void record_deleter(void *state) {
+    record_state *s = state;
+    uint64_t words[2];
+    fx_record_fields fields = sim_fields(2, words);
+    fx_record_overwrite(s->record, &fields);
+    fx_record_kill(s->record);
+    sim_done(&s->done);
+}
+
+static void record_delete_copier(void *state) {
+    copy_twice(state, 0);
+}
+
 /* ---- Record with its value in a block: replaced, then on disk only ---- */
 
 static fx_block *make_block(uint64_t version) {
@@ -252,6 +298,12 @@ const explore_scenario sim_base_scenarios[] = {
     {"record reuse", record_setup, {record_reuser, record_reader, NULL}, NULL},
     {"record overwrite, plain", record_setup, {record_overwriter, record_plain_reader, NULL}, NULL},
     {"record reuse, plain", record_setup, {record_reuser, record_plain_reader, NULL}, NULL},
+    {"record overwrite, copied",
+     record_setup,
+     {record_overwriter, record_overwrite_copier, record_overwrite_copier},
+     NULL},
+    {"record reuse, copied", record_setup, {record_reuser, record_reuse_copier, NULL}, NULL},
+    {"record delete, copied", record_setup, {record_deleter, record_delete_copier, NULL}, NULL},
     {"record block", block_setup, {block_writer, block_reader, NULL}, NULL},
     {"block references", reference_setup, {reference_user, reference_user, reference_user}, NULL},
     {"epoch", epoch_setup, {epoch_retirer, epoch_reader, NULL}, NULL},
