@@ -269,7 +269,8 @@ static void shorten(fx_flusher *flusher, uint64_t wanted) {
     if (tail_of(flusher) > wanted && draw_in(flusher, wanted, false) != FEOX_OK) {
         flusher->cleaner.long_ns = 0; /* no use to try again at once */
     }
-    if (tail_of(flusher) <= wanted || flusher->cleaner.long_ns == 0) {
+    bool ends = tail_of(flusher) <= wanted || flusher->cleaner.long_ns == 0;
+    if (ends && fx_flusher_status(flusher) == FEOX_OK) {
         (void)cut(flusher, wanted);
     }
 }
