@@ -489,7 +489,8 @@ static feox_status clean_up(fx_flusher *flusher, const fx_demand *demand, feox_s
 }
 
 static feox_status make_room(fx_flusher *flusher, const fx_demand *demand, uint64_t now_ns) {
-    feox_status status = keep_spare(flusher);
+    feox_status status = fx_volume_status(flusher);
+    status = status == FEOX_OK ? keep_spare(flusher) : status;
     if (status == FEOX_OK) { /* after a checkpoint that may be all that is missing */
         fx_volume_publish(flusher);
         if (fits(flusher, demand)) {

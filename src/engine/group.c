@@ -734,9 +734,10 @@ static feox_status flush(fx_flusher *flusher, uint64_t now_ns) {
     if (status == FEOX_OK) {
         fx_refusal_end(flusher);
         status = finish(flusher, &p);
-        /* Without it the next put is refused, or finds room for it. */
-        (void)fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
-        (void)fx_volume_note_growth(flusher);
+        if (status == FEOX_OK) { /* without it the next put is refused, or finds room for it */
+            (void)fx_space_keep_spare(&flusher->space, fx_volume_table_blocks(flusher));
+            (void)fx_volume_note_growth(flusher);
+        }
     } else { /* the half in flight stays: its records are in memory, and will be nowhere else */
         for (uint32_t i = 0; i < p.count; i++) {
             fx_segment_destroy(p.segments[i].segment);

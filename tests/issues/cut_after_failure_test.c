@@ -1,5 +1,6 @@
 /* A store whose device failed while the end of its file was moved forward, and which was read-only
- * from then on, cut the file off all the same.
+ * from then on, cut the file off all the same; and one that had failed made it longer for a write
+ * that had begun before.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/volume.h"
 #include "support/mem_dev.h"
 #include "support/stage.h"
 
@@ -65,7 +67,32 @@ static void test_size_stays(void **state) {
     assert_true(n > 5 && shorter > 0);
 }
 
+/* A writer that waited for the file finds no place for a longer table, and the device has failed.
+ */
+static void test_does_not_grow(void **state) {
+    (void)state;
+    mem_dev *dev = mem_dev_create(3);
+    stage s = {.door = mem_dev_door(dev)};
+    const fx_demand demand = {.bytes = (uint64_t)1 << 30};
+    fx_extent run;
+    assert_int_equal(stage_open(&s, false), FEOX_OK);
+    fx_flusher *flusher = s.engine.flusher;
+    assert_int_equal(stage_put(&s, "key", 1, 100), FEOX_OK);
+    mem_dev_fail_once(dev, 1, EIO);
+    assert_int_equal(stage_sync(&s), FEOX_ERR_IO);
+    fx_space_drop_spare(&flusher->space);
+    while (fx_extents_next(&flusher->space.extents, 0, &run)) {
+        assert_true(fx_extents_reserve(&flusher->space.extents, run.block, run.count));
+    }
+    size_t before = mem_dev_size(dev);
+    assert_int_equal(fx_flusher_make_room(flusher, &demand, ++s.now), FEOX_ERR_IO);
+    assert_int_equal(mem_dev_size(dev), before);
+    assert_int_equal(stage_close(&s), FEOX_ERR_IO);
+    mem_dev_destroy(dev);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size_stays)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size_stays),
+                                       cmocka_unit_test(test_does_not_grow)};
     return cmocka_run_group_tests_name("issues/cut_after_failure", tests, NULL, NULL);
 }
