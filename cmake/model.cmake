@@ -42,9 +42,11 @@ feox_small(index/skiplist_pool.c "UNIT_SIZE ((size_t)2 << 20)" "UNIT_SIZE ((size
   "sizeof(fx_skip_node) == 616" "1")
 
 feox_small(engine/engine.h "uint32_t merging_count" "_Alignas(8) uint32_t merging_count")
+feox_small(engine/reader.c "READER_SIZE ((size_t)512 << 10)" "READER_SIZE ((size_t)8 << 10)"
+  "READER_SIZE >= FX_LARGE_VALUE_MIN + FEOX_KEY_SIZE_MAX + 2u * FX_BLOCK_SIZE" "1")
 
 set(code)
-foreach(file index/table.c index/slab.c index/skiplist.c index/skiplist_pool.c)
+foreach(file index/table.c index/slab.c index/skiplist.c index/skiplist_pool.c engine/reader.c)
   list(APPEND code ${FEOX_SMALL}/${file})
 endforeach()
 foreach(file base/lock.c base/checksum.c base/error.c base/hash.c base/rng.c
@@ -75,7 +77,8 @@ add_executable(test_sim_lockfree ${PROJECT_SOURCE_DIR}/tests/sim/lockfree_test.c
   ${PROJECT_SOURCE_DIR}/tests/sim/explore_arena.c ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_base.c
   ${PROJECT_SOURCE_DIR}/tests/sim/litmus.c ${PROJECT_SOURCE_DIR}/tests/sim/mutants.c
   ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_table.c
-  ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_order.c ${PROJECT_SOURCE_DIR}/tests/support/campaign.c
+  ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_order.c
+  ${PROJECT_SOURCE_DIR}/tests/sim/scenarios_disk.c ${PROJECT_SOURCE_DIR}/tests/support/campaign.c
   $<TARGET_OBJECTS:feox_model_code>)
 target_link_libraries(test_sim_lockfree PRIVATE feox_model_flags PkgConfig::CMOCKA
   Threads::Threads)

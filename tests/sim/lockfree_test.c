@@ -290,6 +290,7 @@ int main(void) {
     all_add(sim_base_scenarios, sim_base_count);
     all_add(sim_table_scenarios, sim_table_count);
     all_add(sim_order_scenarios, sim_order_count);
+    all_add(sim_disk_scenarios, sim_disk_count);
     if (getenv("FEOX_MODEL_REPLAY") != NULL) {
         return replay(getenv("FEOX_MODEL_REPLAY"));
     }

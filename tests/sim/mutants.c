@@ -14,6 +14,11 @@ const mutant mutants[] = {
     {"base/lock.h", "fx_spinlock_try", "exchange", "", 0, OMITTED, "spinlock"},
     {"base/lock.h", "fx_spinlock_unlock", "store", "", 0, WEAKER(RELAXED), "write buffer"},
     {"base/lock.h", "fx_spinlock_try", "exchange", "", 0, WEAKER(RELAXED), "pending lists"},
+    {"base/lock.h", "fx_spinlock_try", "exchange", "", 0, WEAKER(RELAXED), "read batches"},
+    {"base/lock.h", "fx_spinlock_try", "exchange", "", 0, OMITTED, "read batches"},
+    {"base/lock.h", "fx_spinlock_unlock", "store", "", 0, WEAKER(RELAXED), "read batches"},
+    {"base/lock.h", "fx_spinlock_unlock", "store", "", 0, OMITTED, "read batches"},
+    {"index/epoch.c", "fx_epoch_unpin", "store", "", 0, OMITTED, "read batches"},
     /* Records: the seqlock, its second look, blocks and their places. */
     {"index/record_read.h", "fx_record_read_inline", "load", "&record->state", 0, STUCK,
      "record overwrite"},

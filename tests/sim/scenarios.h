@@ -17,6 +17,8 @@ extern const explore_scenario sim_table_scenarios[];
 extern const size_t sim_table_count;
 extern const explore_scenario sim_order_scenarios[];
 extern const size_t sim_order_count;
+extern const explore_scenario sim_disk_scenarios[];
+extern const size_t sim_disk_count;
 
 static inline void sim_done(uint64_t *flag) {
     fx_store_release(flag, (uint64_t)1);
