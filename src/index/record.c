@@ -98,7 +98,5 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
 
 uint64_t fx_record_copy(const fx_record *record, void *buffer, size_t *size_out) {
     uint64_t state;
-    bool whole =
-        fx_record_take_plain(record, true, NULL, 0, buffer, FX_INLINE_VALUE_MAX, size_out, &state);
-    return whole ? state : 0;
+    return fx_record_take_plain(record, true, NULL, 0, buffer, 0, size_out, &state) ? state : 0;
 }

@@ -188,9 +188,10 @@ fx_read_result fx_record_read(const fx_record *record, bool persistent, const vo
                               size_t key_len, void *buffer, size_t capacity,
                               fx_record_view *view_out);
 
-/* For whoever knows the record's key: copies a value that lies in it and does not expire to
- * `buffer`, which has FX_INLINE_VALUE_MAX bytes. Returns the state in which it was so; 0: it is not
- * such a value, or it is changing or dead. */
+/* For whoever has the record pinned: copies its key, and behind it a value that lies in it and does
+ * not expire, to `buffer`, which has FX_INLINE_VALUE_MAX bytes besides the key's. Returns the state
+ * in which it was so, and the value's size; 0: it is not such a value, or it is changing or dead.
+ */
 uint64_t fx_record_copy(const fx_record *record, void *buffer, size_t *size_out);
 
 /* What was copied in that state is the record's value still, and was all the time. */

@@ -29,9 +29,9 @@ static inline void fx_record_read_value(const fx_record *record, uint32_t meta, 
 }
 
 /* The common case alone: the value lies in the record and does not expire, nobody is changing it,
- * and the key is this one, or `any`. Where key and value of a known length lie does not depend on
- * anything that is read, so all of their lines are asked for at once. *state_out: in which state
- * it was so. False: it is not so, or cannot be told. */
+ * and the key is this one, or `any`: then it is copied, too, before the value. Where key and value
+ * of a known length lie does not depend on anything that is read, so all of their lines are asked
+ * for at once. *state_out: in which state it was so. False: it is not so, or cannot be told. */
 static inline bool fx_record_take_plain(const fx_record *record, bool any, const void *key,
                                         size_t key_len, void *buffer, size_t capacity,
                                         size_t *value_len_out, uint64_t *state_out) {
@@ -45,7 +45,11 @@ static inline bool fx_record_take_plain(const fx_record *record, bool any, const
         return false;
     }
     size_t size = fx_meta_inline_len(meta);
-    fx_racing_load(buffer, at + key_len, size < capacity ? size : capacity);
+    if (any) {
+        fx_racing_load(buffer, at, key_len + size);
+    } else {
+        fx_racing_load(buffer, at + key_len, size < capacity ? size : capacity);
+    }
     *value_len_out = size;
     *state_out = state;
     return FX_LIKELY(fx_load_acquire(&record->state) == state);

@@ -21,6 +21,8 @@
 /* Records asked for ahead of the one that is looked at. */
 #define AHEAD 12u
 
+/* Bytes of a pair of common size: so many are asked for at once for each. */
+#define PAIR_SIZE 128u
 /* The least that a buffer has. */
 #define BYTES_MIN 2048u
 
@@ -34,7 +36,7 @@ typedef struct bound {
 typedef struct window_entry {
     fx_record *record;
     uint64_t state; /* that its value was copied in; 0: it was not */
-    size_t at;      /* of the key in the window's bytes; the value is behind it */
+    uint32_t at;    /* of the key in the window's bytes; the value is behind it */
     uint32_t key_len, value_len;
 } window_entry;
 
@@ -184,26 +186,29 @@ static inline void prefetch_pair(const fx_record *record, bool value) {
 }
 
 /* Copies what is wanted of a record to the window, unless it is behind the end. The pin is held. */
-static feox_status take_record(feox_cursor *c, fx_record *record, bool value) {
-    const uint8_t *key = fx_record_key(record);
+static inline feox_status take_record(feox_cursor *c, fx_record *record, bool value) {
     uint32_t key_len = fx_record_key_len(record);
-    if (is_behind(c, key, key_len)) {
+    if (FX_UNLIKELY(is_behind(c, fx_record_key(record), key_len))) {
         c->at_end = true;
         return FEOX_OK;
     }
-    if (!bytes_reserve(&c->copies, c->copies.size + key_len + FX_INLINE_VALUE_MAX)) {
+    size_t at = c->copies.size;
+    if (FX_UNLIKELY(!bytes_reserve(&c->copies, at + key_len + FX_INLINE_VALUE_MAX))) {
         return FEOX_ERR_MEMORY;
     }
-    window_entry *entry = &c->entries[c->count++];
-    uint8_t *to = c->copies.data + c->copies.size;
+    uint8_t *to = c->copies.data + at;
     size_t size = 0;
-    memcpy(to, key, key_len);
-    *entry = (window_entry){.record = record, .at = c->copies.size, .key_len = key_len};
-    if (value) {
-        entry->state = fx_record_copy(record, to + key_len, &size);
-        entry->value_len = (uint32_t)size;
+    uint64_t state = value ? fx_record_copy(record, to, &size) : 0;
+    if (FX_UNLIKELY(state == 0)) {
+        memcpy(to, fx_record_key(record), key_len);
+        size = 0;
     }
-    c->copies.size += key_len + size;
+    c->entries[c->count++] = (window_entry){.record = record,
+                                            .state = state,
+                                            .at = (uint32_t)at,
+                                            .key_len = key_len,
+                                            .value_len = (uint32_t)size};
+    c->copies.size = at + key_len + size;
     return FEOX_OK;
 }
 
@@ -230,6 +235,10 @@ static feox_status fill_window(feox_cursor *c) {
                                                        from->exclusive, records, size);
     for (size_t i = 0; i < found && i < AHEAD; i++) {
         prefetch_pair(records[i], values);
+    }
+    if (!bytes_reserve(&c->copies, found * PAIR_SIZE)) {
+        status = FEOX_ERR_MEMORY;
+        found = 0;
     }
     bool more = true;
     for (size_t i = 0; i < found && more && !c->at_end; i++) {
@@ -279,14 +288,11 @@ static feox_status read_by_key(feox_cursor *c, const uint8_t *key, size_t key_le
     return status;
 }
 
-/* FEOX_OK with the value, FEOX_NOT_FOUND: gone meanwhile. */
+/* A pair whose value was not copied, or has changed since. FEOX_OK with the value, FEOX_NOT_FOUND:
+ * gone meanwhile. */
 static feox_status read_pair(feox_cursor *c, const window_entry *entry, const uint8_t *key,
                              bool want, feox_slice *value_out) {
     fx_engine *engine = &c->store->engine;
-    if (FX_LIKELY(fx_record_unchanged(entry->record, entry->state))) {
-        *value_out = (feox_slice){key + entry->key_len, entry->value_len};
-        return FEOX_OK;
-    }
     if (!bytes_reserve(&c->value, FX_INLINE_VALUE_MAX)) {
         return FEOX_ERR_MEMORY;
     }
@@ -304,17 +310,37 @@ static feox_status read_pair(feox_cursor *c, const window_entry *entry, const ui
     return status;
 }
 
+/* The next pair, if its value was copied and is the same still. */
+static inline bool take_copied(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {
+    const window_entry *entry = &c->entries[c->next];
+    if (c->next == c->count || !fx_record_unchanged(entry->record, entry->state)) {
+        return false;
+    }
+    const uint8_t *key = c->copies.data + entry->at;
+    if (key_out != NULL) {
+        key_out->data = key;
+        key_out->size = entry->key_len;
+    }
+    if (value_out != NULL) {
+        value_out->data = key + entry->key_len;
+        value_out->size = entry->value_len;
+    }
+    c->next++;
+    c->handed_out++;
+    return true;
+}
+
 static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {
     bool want = value_out != NULL && (c->flags & FEOX_KEYS_ONLY) == 0;
-    if (c->limit != 0 && c->handed_out == c->limit) {
-        return FEOX_END;
-    }
     for (;;) {
-        if (FX_UNLIKELY(c->next == c->count)) {
+        if (c->next == c->count) {
             feox_status status = c->at_end ? FEOX_END : fill_window(c);
             if (status != FEOX_OK) {
                 return status;
             }
+        }
+        if (take_copied(c, key_out, value_out)) {
+            return FEOX_OK;
         }
         const window_entry *entry = &c->entries[c->next++];
         const uint8_t *key = c->copies.data + entry->at;
@@ -386,17 +412,21 @@ feox_status feox_cursor_open(feox_store *store, const feox_range *range, feox_cu
 }
 
 feox_status feox_cursor_next(feox_cursor *cursor, feox_slice *key_out, feox_slice *value_out) {
+    feox_status status = cursor != NULL ? fx_store_enter(cursor->store) : FEOX_ERR_ARGUMENT;
+    if (FX_LIKELY(status == FEOX_OK)) {
+        if (FX_UNLIKELY(cursor->limit != 0 && cursor->handed_out == cursor->limit)) {
+            status = FEOX_END;
+        } else if (FX_LIKELY(take_copied(cursor, key_out, value_out))) {
+            return FEOX_OK;
+        }
+    }
     if (key_out != NULL) {
         *key_out = (feox_slice){0};
     }
     if (value_out != NULL) {
         *value_out = (feox_slice){0};
     }
-    if (cursor == NULL) {
-        return fx_report(FEOX_ERR_ARGUMENT);
-    }
-    feox_status status = fx_store_enter(cursor->store);
-    return status != FEOX_OK ? status : fx_report(next_pair(cursor, key_out, value_out));
+    return fx_report(status == FEOX_OK ? next_pair(cursor, key_out, value_out) : status);
 }
 
 feox_status feox_cursor_seek(feox_cursor *cursor, const void *key, size_t key_len) {

@@ -39,8 +39,6 @@ const mutant mutants[] = {
      "record delete, copied"},
     {"index/record_read.h", "fx_record_take_plain", "load", "&record->state", 1, WEAKER(RELAXED),
      "record overwrite, copied"},
-    {"index/record_read.h", "fx_record_take_plain", "load", "&record->meta", 0, WEAKER(RELAXED),
-     "record overwrite, copied"},
     {"base/racing.h", "fx_racing_word", "load", "", 0, WEAKER(RELAXED), "record overwrite, copied"},
     {"base/racing.h", "fx_racing_store", "store", "", 0, WEAKER(RELAXED),
      "record overwrite, copied"},

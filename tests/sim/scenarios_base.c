@@ -123,14 +123,16 @@ static void record_plain_reader(void *state) {
 static void copy_twice(const record_state *s, uint64_t last) {
     uint64_t before = 0;
     for (unsigned i = 0; i < 2; i++) {
+        uint8_t pair[4 + 2 * sizeof(uint64_t)]; /* the key, and the value behind it */
         uint64_t buffer[2];
         size_t size = 0;
         bool after = sim_is_done(&s->done);
-        uint64_t copied = fx_record_copy(s->record, buffer, &size);
+        uint64_t copied = fx_record_copy(s->record, pair, &size);
         if (copied == 0) {
             explore_require(!after || last == 0);
             continue;
         }
+        memcpy(buffer, pair + 4, sizeof buffer);
         fx_record_view view = sim_plain_view(buffer, size);
         explore_require(view.version == fx_state_version(copied));
         explore_require(view.version >= before && (!after || view.version == last));
