@@ -48,7 +48,6 @@ bool fx_cond_init(fx_cond *cond) {
     }
     /* mcdc: cannot be false: glibc knows this clock */
     bool ok = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-              /* mcdc: cannot be false: glibc's only sets numbers */
               pthread_cond_init(&cond->cond, &attributes) == 0;
     (void)pthread_condattr_destroy(&attributes);
     return ok;

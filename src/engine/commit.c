@@ -34,18 +34,6 @@ fx_record *fx_commit_any_locked(fx_shard *shard, uint64_t hash, const void *key,
     return fx_table_find_locked(&shard->table, hash, key, key_len);
 }
 
-fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
-                                 uint64_t now_ns) {
-    fx_record *record = fx_table_find_locked(&shard->table, hash, key, key_len);
-    if (record != NULL) {
-        uint64_t expiry = fx_record_expiry(record);
-        if (expiry != 0 && expiry <= now_ns) {
-            return NULL;
-        }
-    }
-    return record;
-}
-
 /* A free slot for a record of this meta, as a record pointer. */
 static fx_record *record_acquire(fx_shard *shard, uint32_t meta) {
     uint32_t prefix = prefix_size(shard->engine);

@@ -32,10 +32,6 @@ typedef struct fx_committed {
                        FEOX_ERR_BUSY: what must be before it can be tried again */
 } fx_committed;
 
-/* The record of key that has not expired; NULL: none. */
-fx_record *fx_commit_find_locked(fx_shard *shard, uint64_t hash, const void *key, size_t key_len,
-                                 uint64_t now_ns);
-
 const fx_hidden *fx_commit_find_hidden_locked(const fx_shard *shard, uint64_t hash, const void *key,
                                               size_t key_len);
 /* The newest write of the key that is hidden; NULL: none. */
