@@ -86,9 +86,10 @@ static void print_finding(void *context, const feox_finding *finding) {
 static uint64_t damaged_at_open(feox_store *store, const feox_check_report *report) {
     feox_statistics statistics;
     feox_statistics_init(&statistics);
-    if (report->problems > 0 || feox_stats(store, &statistics) != FEOX_OK) {
+    if (report->problems > 0) {
         return 0;
     }
+    (void)feox_stats(store, &statistics);
     if (statistics.corrupt_records > 0) {
         fx_cli_out_number(statistics.corrupt_records);
         fx_cli_out_text(" records were found damaged when the file was opened\n");
@@ -155,31 +156,25 @@ int fx_cli_run_salvage(const fx_cli_args *args) {
     return fx_cli_status(status, args->file, strlen(args->file));
 }
 
-static feox_status file_size(feox_store *store, uint64_t *bytes_out) {
+static uint64_t file_size(feox_store *store) {
     feox_statistics statistics;
     feox_statistics_init(&statistics);
-    feox_status status = feox_stats(store, &statistics);
-    *bytes_out = statistics.file_size;
-    return status;
+    (void)feox_stats(store, &statistics);
+    return statistics.file_size;
 }
 
 int fx_cli_run_compact(const fx_cli_args *args) {
     feox_store *store = NULL;
-    uint64_t before = 0;
-    uint64_t after = 0;
     int status = fx_cli_store_open(args, FX_CLI_CHANGE, &store);
     if (status != 0) {
         return status;
     }
-    feox_status done = file_size(store, &before);
-    done = done == FEOX_OK ? feox_compact(store) : done;
-    if (done == FEOX_OK) {
-        done = file_size(store, &after);
-    }
+    uint64_t before = file_size(store);
+    feox_status done = feox_compact(store);
     if (done == FEOX_OK) {
         fx_cli_out_number(before);
         fx_cli_out_text(" bytes before, ");
-        fx_cli_out_number(after);
+        fx_cli_out_number(file_size(store));
         fx_cli_out_text(" bytes after\n");
     }
     status = fx_cli_status(done, args->file, strlen(args->file));
