@@ -25,6 +25,7 @@
 
 #include <errno.h>
 
+#include "base/assert.h"
 #include "base/atomic.h"
 #include "base/error.h"
 #include "engine/compactor.h"
@@ -49,7 +50,6 @@ static void earn(fx_flusher *flusher) {
     /* A second fills the purse; more would only overflow. */
     elapsed = elapsed < 1000000000u ? elapsed : 1000000000u;
     uint64_t written = other - cleaner->other_bytes;
-    written = written < UINT32_MAX ? written : UINT32_MAX;
     cleaner->credit += (int64_t)(written * FX_COMPACT_SHARE_PERCENT / 100);
     cleaner->credit += (int64_t)(elapsed / 1000 * FX_COMPACT_RATE / 1000000);
     cleaner->credit = cleaner->credit < CREDIT_MAX ? cleaner->credit : CREDIT_MAX;
@@ -223,7 +223,7 @@ static feox_status draw_in(fx_flusher *flusher, uint64_t goal, bool wait) {
     }
     feox_status status = move_end(flusher, goal, &moved);
     uint64_t blocks = status == FEOX_ERR_SPACE ? large_at(flusher, before - 1) : 0;
-    if (blocks > 0 && before > blocks) { /* no free run is long enough for it */
+    if (blocks > 0 && FX_CHECK(before > blocks)) { /* no free run is long enough for it */
         status = make_run_below(flusher, blocks, before - blocks);
         status = status == FEOX_OK ? move_end(flusher, goal, &moved) : status;
     }
@@ -260,7 +260,7 @@ static uint64_t wanted_length(fx_flusher *flusher, uint64_t now_ns) {
         return 0;
     }
     if (cleaner->long_ns == 0) {
-        cleaner->long_ns = now_ns != 0 ? now_ns : 1;
+        cleaner->long_ns = now_ns;
     }
     return begun ? wanted : 0;
 }

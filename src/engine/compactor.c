@@ -167,7 +167,10 @@ static feox_status move_records(fx_flusher *flusher, work *w, const fx_cleaning 
             status = fx_mover_take(flusher, &w->mover, flusher->segments.items[i]);
         }
     }
-    return status == FEOX_OK ? fx_mover_close(flusher, &w->mover) : status;
+    if (status == FEOX_OK) {
+        fx_mover_close(flusher, &w->mover);
+    }
+    return status;
 }
 
 /* ---- The table ---- */

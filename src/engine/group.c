@@ -144,7 +144,7 @@ static bool uncut(fx_flusher *flusher) {
     bool all = true;
     fx_volume_lock_shards(flusher);
     for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
-        all = fx_wbuf_uncut(&flusher->engine->shards[i].wbuf) && all;
+        all &= fx_wbuf_uncut(&flusher->engine->shards[i].wbuf);
     }
     flusher->flight_left = !all;
     fx_volume_unlock_shards(flusher);
@@ -224,16 +224,14 @@ static void measure(fx_engine *engine, cursor at, uint32_t size_max, measured *o
  * free run, which segments would cut up; those can be short. */
 static feox_status plan_larges(fx_flusher *flusher, plan *p, uint64_t keep) {
     fx_wbuf_half *half;
-    const fx_wbuf_entry *entry;
     if (p->larges == NULL && p->large_total > 0) {
         p->larges = fx_mem_alloc(p->large_total * sizeof *p->larges);
         if (p->larges == NULL) {
             return FEOX_ERR_MEMORY;
         }
     }
-    for (cursor at = {0, 0}; p->large_count < p->large_total &&
-                             (entry = next_entry(flusher->engine, &at, &half)) != NULL;
-         at.entry++) {
+    for (cursor at = {0, 0}; p->large_count < p->large_total; at.entry++) {
+        const fx_wbuf_entry *entry = next_entry(flusher->engine, &at, &half);
         if (entry->kind == FX_ENTRY_LARGE) {
             feox_status status =
                 fx_space_allocate(&flusher->space, fx_blocks_of(entry->block->size), keep,
@@ -273,8 +271,8 @@ static feox_status plan_place(fx_flusher *flusher, cursor at, uint64_t keep, mea
                               fx_extent *extent_out) {
     for (uint32_t max = FX_SEGMENT_SIZE_MAX; max >= PIECE_MIN; max /= 2) {
         measure(flusher->engine, at, max, out);
-        if (out->records > 0 &&
-            fx_space_take(&flusher->space, fx_blocks_of(out->length), keep, extent_out)) {
+        FX_ASSERT(out->records > 0);
+        if (fx_space_take(&flusher->space, fx_blocks_of(out->length), keep, extent_out)) {
             return FEOX_OK;
         }
     }
@@ -410,8 +408,7 @@ static feox_status plan_again(fx_flusher *flusher, plan *p) {
         largest = blocks > largest ? blocks : largest;
         sum += blocks;
     }
-    for (uint64_t blocks = largest; status == FEOX_ERR_SPACE && blocks > 0 && blocks < 2 * sum;
-         blocks *= 2) {
+    for (uint64_t blocks = largest; status == FEOX_ERR_SPACE && blocks < 2 * sum; blocks *= 2) {
         if (fx_cleaner_make_run(flusher, blocks < sum ? blocks : sum) != FEOX_OK) {
             break;
         }
@@ -449,8 +446,8 @@ static void fill_segment(fx_flusher *flusher, planned *item, uint8_t *image) {
         fx_wbuf_half *half;
         const fx_wbuf_entry *entry = next_entry(flusher->engine, &at, &half);
         memcpy(image + offset, half->bytes + entry->offset, entry->size);
-        fx_format_record_seal(image + offset, entry->size, &flusher->id,
-                              segment->position + offset, segment->group);
+        fx_format_record_seal(image + offset, entry->size, &flusher->id, segment->position + offset,
+                              segment->group);
         offset += entry->size;
     }
     const fx_segment_header header = {.group = segment->group,
@@ -594,14 +591,14 @@ static feox_status write_group(fx_flusher *flusher, plan *p, uint64_t now_ns) {
 static bool clear_dead(fx_flusher *flusher) {
     bool sound = true;
     for (size_t i = 0; i < flusher->dead_count; i++) {
-        sound = fx_segments_set_dead(&flusher->segments, flusher->dead_next[i]) && sound;
+        sound &= fx_segments_set_dead(&flusher->segments, flusher->dead_next[i]);
     }
     flusher->dead_count = 0;
     for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
         const fx_wbuf_half *half = fx_wbuf_flight(&flusher->engine->shards[i].wbuf);
         for (uint32_t j = 0; j < half->count; j++) {
             uint64_t old = half->entries[j].old_location;
-            sound = (old == 0 || fx_segments_set_dead(&flusher->segments, old)) && sound;
+            sound &= old == 0 || fx_segments_set_dead(&flusher->segments, old);
         }
     }
     return sound;
@@ -649,12 +646,12 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     flusher->group_blocks = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         flusher->group_blocks += p->segments[i].segment->blocks;
-        if (!fx_segments_add(&flusher->segments, p->segments[i].segment)) {
+        if (!FX_CHECK(fx_segments_add(&flusher->segments, p->segments[i].segment))) {
             fx_segment_destroy(p->segments[i].segment);
             sound = false;
         }
     }
-    sound = clear_dead(flusher) && sound;
+    sound &= clear_dead(flusher);
     fx_mem_free(flusher->dead_next);
     flusher->dead_next = p->dead_next;
     p->dead_next = NULL;
@@ -662,7 +659,7 @@ static feox_status finish(fx_flusher *flusher, plan *p) {
     for (uint32_t i = 0; i < flusher->engine->shard_count; i++) {
         fx_shard *shard = &flusher->engine->shards[i];
         fx_spinlock_lock(&shard->lock);
-        shown = fx_commit_reveal_locked(shard, p->group) && shown;
+        shown &= fx_commit_reveal_locked(shard, p->group);
         fx_wbuf_recycle(&shard->wbuf);
         fx_spinlock_unlock(&shard->lock);
     }

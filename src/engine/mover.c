@@ -30,10 +30,11 @@ static size_t read_ahead(const fx_flusher *flusher, const fx_disk_segment *segme
                          size_t size) {
     const fx_extent *ring = &flusher->journal.extent;
     uint64_t left = (ring->block + ring->count) * FX_BLOCK_SIZE - start;
-    if (segment->blocks > 0 || left <= size || size >= FX_SEGMENT_SIZE_MAX) {
+    if (segment->blocks > 0) {
         return size;
     }
-    return left < FX_SEGMENT_SIZE_MAX ? (size_t)left : FX_SEGMENT_SIZE_MAX;
+    left = left < FX_SEGMENT_SIZE_MAX ? left : FX_SEGMENT_SIZE_MAX;
+    return left > size ? (size_t)left : size;
 }
 
 /* Reads a segment; its image begins at *image_out inside the buffer. */
@@ -55,7 +56,8 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
         }
     }
     int error = 0;
-    if (start < mover->buffer_from || start + size > mover->buffer_from + mover->buffer_size) {
+    FX_ASSERT(start >= mover->buffer_from);
+    if (start + size > mover->buffer_from + mover->buffer_size) {
         mover->buffer_from = start;
         mover->buffer_size = read_ahead(flusher, segment, start, size);
         error = fx_volume_read(flusher, start, mover->buffer, mover->buffer_size);
@@ -72,9 +74,9 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
 }
 
 /* Seals the last image, which is complete, and writes it. */
-feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
-    if (mover->image_count == 0 || mover->images[mover->image_count - 1].room == 0) {
-        return FEOX_OK;
+void fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
+    if (mover->image_count == 0) {
+        return;
     }
     fx_mover_image *image = &mover->images[mover->image_count - 1];
     fx_disk_segment *segment = image->segment;
@@ -104,7 +106,6 @@ feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover) {
                                       .byte_length = segment->byte_length};
     (void)fx_format_segment_seal(image->bytes, &flusher->id, &header);
     fx_staging_copy(&flusher->staging, segment->position, image->bytes, segment->byte_length);
-    return FEOX_OK;
 }
 
 static bool image_room(fx_mover *mover) {
@@ -226,8 +227,8 @@ static feox_status take_record(fx_flusher *flusher, fx_mover *mover, const fx_di
     const fx_mover_image *last =
         mover->image_count > 0 ? &mover->images[mover->image_count - 1] : NULL;
     if (last == NULL || last->segment->byte_length + record->size > last->room) {
-        feox_status status = fx_mover_close(flusher, mover);
-        status = status == FEOX_OK ? open_image(flusher, mover, record->size) : status;
+        fx_mover_close(flusher, mover);
+        feox_status status = open_image(flusher, mover, record->size);
         if (status != FEOX_OK) {
             return status;
         }
@@ -278,7 +279,7 @@ static bool is_sound(fx_flusher *flusher, const fx_disk_segment *segment, const 
 
 uint32_t fx_mover_fullness(const fx_disk_segment *segment) {
     uint64_t size = (uint64_t)segment->blocks * FX_BLOCK_SIZE;
-    return size > 0 ? (uint32_t)(fx_segment_live_bytes(segment) * 1024 / size) : 0;
+    return (uint32_t)(fx_segment_live_bytes(segment) * 1024 / size);
 }
 
 /* A packed segment, looked at closely: sound, and worth moving. */
@@ -305,7 +306,7 @@ feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment 
         return status;
     }
     if (segment->blocks > 0) {
-        segment->damaged = segment->damaged || status != FEOX_OK;
+        segment->damaged = status != FEOX_OK;
         segment->moving = status == FEOX_OK && is_wanted(flusher, mover, segment, bytes);
         if (!segment->moving) {
             return FEOX_OK;
@@ -355,8 +356,8 @@ static void tell_records(fx_flusher *flusher, const fx_mover *mover, const fx_mo
     size_t size = 0;
     uint32_t offset = FX_SEGMENT_HEADER_SIZE;
     for (size_t i = image->first_move; offset < segment->byte_length; i++) {
-        if (!fx_format_record_decode(image->bytes + offset, segment->byte_length - offset, &entry,
-                                     &size)) {
+        if (!FX_CHECK(fx_format_record_decode(image->bytes + offset, segment->byte_length - offset,
+                                              &entry, &size))) {
             return;
         }
         uint64_t hash = fx_engine_hash(flusher->engine, entry.key, entry.key_len);
@@ -407,10 +408,8 @@ void fx_mover_tell(fx_flusher *flusher, fx_mover *mover) {
 void fx_mover_undo(fx_flusher *flusher, fx_mover *mover) {
     for (size_t i = 0; i < mover->image_count; i++) {
         fx_disk_segment *segment = mover->images[i].segment;
-        if (segment->blocks > 0) {
-            fx_space_undo(&flusher->space, (fx_extent){.block = segment->position / FX_BLOCK_SIZE,
-                                                       .count = segment->blocks});
-        }
+        fx_space_undo(&flusher->space, (fx_extent){.block = segment->position / FX_BLOCK_SIZE,
+                                                   .count = segment->blocks});
         fx_segment_destroy(segment);
         mover->images[i].segment = NULL;
     }

@@ -35,8 +35,8 @@ typedef struct fx_mover {
     fx_extent avoid;       /* nothing goes there, and large values leave it; count 0: nowhere */
     uint32_t fullness_max; /* a segment outside that turns out fuller stays, in 1/1024 */
     uint64_t expected;     /* about so many bytes of records are still to come */
-    uint8_t *buffer;      /* one old segment, or a piece of the ring with many ... */
-    uint64_t buffer_from; /* ... from this byte of the file */
+    uint8_t *buffer;       /* one old segment, or a piece of the ring with many ... */
+    uint64_t buffer_from;  /* ... from this byte of the file */
     size_t buffer_size;
     fx_mover_image *images;
     size_t image_count;
@@ -51,15 +51,16 @@ typedef struct fx_mover {
     uint64_t lost;        /* live records that are damaged */
 } fx_mover;
 
-/* The share of a segment that is live, in 1/1024. */
+/* The share of a packed segment that is live, in 1/1024. */
 uint32_t fx_mover_fullness(const fx_disk_segment *segment);
-/* Copies the live records of `segment`, which is `moving`. A packed one that cannot be read, or
- * with a record that cannot be told, is left alone: it no longer is `moving`, and is `damaged`. So
- * is, without that, one that is not worth it. A large value that does not verify, or that there is
- * no memory for, stays where it is. FEOX_ERR_SPACE, _MEMORY, _IO. */
+/* Copies the live records of `segment`, which is `moving` and not `damaged`, and lies behind the
+ * one before. A packed one that cannot be read, or with a record that cannot be told, is left
+ * alone: it no longer is `moving`, and is `damaged`. So is, without that, one that is not worth it.
+ * A large value that does not verify, or that there is no memory for, stays where it is.
+ * FEOX_ERR_SPACE, _MEMORY, _IO. */
 feox_status fx_mover_take(fx_flusher *flusher, fx_mover *mover, fx_disk_segment *segment);
 /* Gives the last image its place too. The writes of all of them are submitted. */
-feox_status fx_mover_close(fx_flusher *flusher, fx_mover *mover);
+void fx_mover_close(fx_flusher *flusher, fx_mover *mover);
 /* The new places are durable: records, write buffers and dead_next learn of them. Takes no
  * memory. */
 void fx_mover_tell(fx_flusher *flusher, fx_mover *mover);

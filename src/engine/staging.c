@@ -35,7 +35,7 @@ void fx_staging_deinit(fx_staging *staging) {
 /* Ends one write. The operation is the first member of its slot. */
 static void reap_one(fx_staging *staging) {
     fx_dev_op *op = fx_dev_reap(staging->queue);
-    if (op == NULL) {
+    if (!FX_CHECK(op != NULL)) {
         staging->under_way = 0;
         return;
     }
@@ -115,10 +115,9 @@ int fx_staging_sync(fx_staging *staging) {
 }
 
 void fx_staging_trim(fx_staging *staging) {
+    FX_ASSERT(staging->under_way == 0);
     for (unsigned i = 1; i < FX_STAGING_SLOTS; i++) {
-        if (!staging->slots[i].under_way) {
-            fx_mem_unmap(staging->slots[i].buffer, FX_SEGMENT_SIZE_MAX);
-            staging->slots[i].buffer = NULL;
-        }
+        fx_mem_unmap(staging->slots[i].buffer, FX_SEGMENT_SIZE_MAX);
+        staging->slots[i].buffer = NULL;
     }
 }
