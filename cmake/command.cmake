@@ -11,7 +11,8 @@ endif()
 set_target_properties(feox_command PROPERTIES OUTPUT_NAME feox)
 include(GNUInstallDirs)
 install(TARGETS feox_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-# Its tests run the built command; cli/faults runs its objects in itself, with faults in between.
+# Its tests run the built command; two run its objects in themselves, with faults in between, or a
+# clock of their own.
 cmake_language(DEFER CALL feox_command_tests)
 function(feox_command_tests)
   foreach(target test_cli_commands test_cli_import test_cli_kill)
@@ -28,5 +29,7 @@ function(feox_command_tests)
     target_sources(test_cli_faults PRIVATE $<TARGET_OBJECTS:feox_command_objects>)
     target_link_options(test_cli_faults PRIVATE LINKER:--wrap=realloc LINKER:--wrap=read
       LINKER:--wrap=write)
+    target_sources(test_cli_progress PRIVATE $<TARGET_OBJECTS:feox_command_objects>)
+    target_link_options(test_cli_progress PRIVATE LINKER:--wrap=isatty LINKER:--wrap=timespec_get)
   endif()
 endfunction()

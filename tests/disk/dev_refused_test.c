@@ -31,7 +31,7 @@ static struct {
     unsigned skip;  /* so many are let through before */
     unsigned times; /* so many are answered; UINT32_MAX: all */
     unsigned met;
-    int fd;           /* only of this one; -1: of any */
+    int fd; /* only of this one; -1: of any */
     bool only_by_path;
 } plan;
 
@@ -150,9 +150,30 @@ static void low_descriptor(const char *path, int backend) {
     FX_CHILD_CHECK(!fx_file_exists(path));
 }
 
+/* The same for a ring: it is closed again. */
+static void low_ring(const char *path, int backend) {
+    fx_dev *dev = NULL;
+    fx_dev_queue *queues[2] = {NULL, NULL};
+    FX_CHILD_CHECK(fx_devs_open(path, backend, true, false, &dev) == FEOX_OK);
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queues[0]) == 0);
+    (void)close(0);
+    answer(TAP_LOOK, -EMFILE, UINT32_MAX);
+    plan.fd = 0;
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queues[1]) == -EMFILE);
+    FX_CHILD_CHECK(answered() > 0);
+    FX_CHILD_CHECK(fcntl(0, F_GETFD) == -1 && errno == EBADF);
+    FX_CHILD_CHECK(fx_dev_queue_open(dev, &queues[1]) == 0);
+    FX_CHILD_CHECK(fcntl(0, F_GETFD) == -1 && errno == EBADF);
+    fx_dev_queue_close(queues[0]);
+    fx_dev_queue_close(queues[1]);
+    fx_dev_close(dev);
+}
+
 static void no_descriptor(void **state) {
     (void)state;
     assert_true(fx_child_run(low_descriptor, fx_temp_fresh("low"), FEOX_IO_THREADS));
+    fx_dev_close(fx_devs_new(fx_temp_fresh("low"), FEOX_IO_URING)); /* or skipped */
+    assert_true(fx_child_run(low_ring, fx_temp_fresh("low"), FEOX_IO_URING));
 }
 
 /* ---- Growing ---- */
@@ -366,10 +387,10 @@ static void busy_ring(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opening),         cmocka_unit_test(keeps_being_replaced),
-        cmocka_unit_test(no_descriptor),   cmocka_unit_test(growing),
+        cmocka_unit_test(opening),          cmocka_unit_test(keeps_being_replaced),
+        cmocka_unit_test(no_descriptor),    cmocka_unit_test(growing),
         cmocka_unit_test(cannot_be_filled), cmocka_unit_test(transfers),
-        cmocka_unit_test(short_transfers), cmocka_unit_test(names),
-        cmocka_unit_test(child_discards),  cmocka_unit_test(busy_ring)};
+        cmocka_unit_test(short_transfers),  cmocka_unit_test(names),
+        cmocka_unit_test(child_discards),   cmocka_unit_test(busy_ring)};
     return cmocka_run_group_tests_name("disk/dev_refused", tests, NULL, NULL);
 }

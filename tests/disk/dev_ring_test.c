@@ -160,8 +160,62 @@ static void test_together(void **state) {
     free(bytes);
 }
 
+/* ---- Writes that are submitted together ---- */
+
+/* More than the ring holds, and nobody reaps meanwhile. */
+static void write_all(const char *path, const uint8_t *bytes) {
+    static fx_dev_op ops[READS];
+    bool seen[READS] = {false};
+    fx_dev *dev = fx_devs_new(path, FEOX_IO_URING);
+    fx_dev_queue *queue = NULL;
+    assert_int_equal(fx_dev_grow(dev, READS * (uint64_t)FX_BLOCK_SIZE), 0);
+    assert_int_equal(fx_dev_queue_open(dev, &queue), 0);
+    calls = 0;
+    tap_set(refuse_some);
+    for (unsigned i = 0; i < READS; i++) {
+        uint64_t offset = (i * 7 % READS) * (uint64_t)FX_BLOCK_SIZE;
+        ops[i] = (fx_dev_op){.kind = FX_DEV_WRITE,
+                             .result = 1,
+                             .offset = offset,
+                             .size = FX_BLOCK_SIZE,
+                             .buffer = (void *)(uintptr_t)(bytes + offset)};
+        fx_dev_submit(queue, &ops[i]);
+    }
+    for (unsigned i = 0; i < READS; i++) {
+        const fx_dev_op *op = fx_dev_reap(queue);
+        assert_non_null(op);
+        assert_int_equal(op->result, 0);
+        assert_false(seen[op - ops]);
+        seen[op - ops] = true;
+    }
+    assert_null(fx_dev_reap(queue));
+    assert_true(calls > 0);
+    tap_set(NULL);
+    fx_dev_queue_close(queue);
+    fx_dev_close(dev);
+    assert_true(fx_file_equals(path, bytes, READS * (size_t)FX_BLOCK_SIZE));
+    fx_file_remove(path);
+}
+
+static void test_writes_together(void **state) {
+    (void)state;
+    static const unsigned from[] = {0, 1, 40, 62, 63, UINT32_MAX};
+    uint8_t *bytes = fx_devs_blocks(READS);
+    for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++) {
+        for (size_t k = 0; k < READS * (size_t)FX_BLOCK_SIZE; k++) {
+            bytes[k] = (uint8_t)(k * 11 + k / FX_BLOCK_SIZE * 5 + i);
+        }
+        refuse_from = from[i];
+        refuse_upto = UINT32_MAX;
+        refusal = -EPERM;
+        write_all(fx_temp_fresh("ring"), bytes);
+    }
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_transfers),
-                                       cmocka_unit_test(test_together)};
+                                       cmocka_unit_test(test_together),
+                                       cmocka_unit_test(test_writes_together)};
     return cmocka_run_group_tests_name("disk/dev_ring", tests, NULL, NULL);
 }

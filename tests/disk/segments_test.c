@@ -386,9 +386,8 @@ static void test_more_than_the_file(void **state) {
     uint8_t *bytes = calloc(1, FX_CHECKPOINT_HEADER_SIZE + (size_t)MANY * 64);
     fx_checkpoint_begin(&writer, bytes, &ID, 77);
     for (uint32_t i = 0; i < MANY; i++) {
-        fx_disk_segment *segment =
-            fx_segment_create((uint64_t)(i % 36) * FX_BLOCK_SIZE, SPAN, 4, 5,
-                              (SPAN - FX_SEGMENT_HEADER_SIZE) / 2040, 0);
+        fx_disk_segment *segment = fx_segment_create((uint64_t)(i % 36) * FX_BLOCK_SIZE, SPAN, 4, 5,
+                                                     (SPAN - FX_SEGMENT_HEADER_SIZE) / 2040, 0);
         segment->stride = 2040;
         fx_segment_set_live(segment, FX_SEGMENT_HEADER_SIZE);
         fx_checkpoint_append(&writer, segment);
@@ -605,10 +604,10 @@ static void test_check_sees_damage(void **state) {
     second->position = first->position + 499;
     assert_string_equal(fx_segments_check(&table), "segments overlap or are out of order");
     second->position = 11 * FX_BLOCK_SIZE;
-    uint64_t *const sums[] = {&table.live_records,      &table.packed_blocks,
-                              &table.inline_bytes,      &table.large_blocks,
-                              &table.dead_large_blocks, &table.dead_segment_blocks,
-                              &table.live_bytes,        &table.memory};
+    uint64_t *const sums[] = {
+        &table.live_records, &table.packed_blocks,     &table.inline_bytes,
+        &table.large_blocks, &table.dead_large_blocks, &table.dead_segment_blocks,
+        &table.live_bytes,   &table.table_words,       &table.memory};
     for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
         ++*sums[i];
         assert_string_equal(fx_segments_check(&table), "the sums over all segments are wrong");

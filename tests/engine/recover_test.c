@@ -20,7 +20,7 @@
 #define RING 32u
 /* Keys of the history: those in the table, those of its large value, and of the groups since. */
 enum { TABLE = 0, TABLE_LARGE = 10, INLINE = 20, PACKED = 40, LAST = 80 };
-enum { INLINE_COUNT = 4, PACKED_COUNT = 30 };
+enum { INLINE_COUNT = 4, PACKED_COUNT = 40 };
 
 /* A table, then groups: small ones, one with a large value, one in a segment of its own; the last
  * one puts `last` again, which is one of these, or LAST for nothing of that kind. */
@@ -364,9 +364,8 @@ static void test_cut_short(void **state) {
     for (uint64_t blocks = needed - 1; blocks >= FX_SUPERBLOCK_COPIES; blocks--) {
         for (forge_mode mode = FORGE_READ; mode <= FORGE_WRITE; mode++) {
             forge_store s = {0};
-            assert_int_equal(
-                forge_open_bytes(&s, h->bytes, (size_t)blocks * FX_BLOCK_SIZE, mode),
-                FEOX_ERR_CORRUPT);
+            assert_int_equal(forge_open_bytes(&s, h->bytes, (size_t)blocks * FX_BLOCK_SIZE, mode),
+                             FEOX_ERR_CORRUPT);
             assert_non_null(strstr(feox_last_error(), "cut short"));
             assert_int_equal(mem_dev_operations(s.dev), 0);
             forge_drop(&s);

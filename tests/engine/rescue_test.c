@@ -14,7 +14,7 @@
 #define RING 128u
 #define SMALL_KEYS 4u
 #define PACKED 20u
-#define PACKED_KEYS 30u
+#define PACKED_KEYS 40u
 
 /* Small groups, which are inline in the ring, and one that has a segment of its own. */
 static hostile *make(unsigned groups) {

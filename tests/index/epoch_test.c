@@ -92,6 +92,53 @@ static void test_more_pins_than_slots_wait(void **state) {
     assert_true(fx_epoch_safe(&c.epoch) > stamp);
 }
 
+/* Two threads and one free slot: each time at most one of them has it. */
+#define DUEL 300000u
+
+typedef struct duel {
+    fx_epoch epoch;
+    uint32_t inside;
+    uint32_t errors;
+} duel;
+
+static void *duellist(void *argument) {
+    duel *d = argument;
+    for (uint32_t i = 0; i < DUEL; i++) {
+        fx_pin pin = fx_epoch_pin(&d->epoch);
+        if (fx_add_relaxed(&d->inside, 1u) != 0) {
+            fx_add_relaxed(&d->errors, 1u);
+        }
+        (void)fx_sub_relaxed(&d->inside, 1u);
+        fx_epoch_unpin(pin);
+    }
+    return NULL;
+}
+
+static void test_one_slot_for_two(void **state) {
+    (void)state;
+    static duel d;
+    fx_epoch_init(&d.epoch);
+    fx_pin pins[FX_EPOCH_SLOTS];
+    for (size_t i = 0; i < FX_EPOCH_SLOTS; i++) {
+        pins[i] = fx_epoch_pin(&d.epoch);
+    }
+    fx_epoch_unpin(pins[5]);
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, duellist, &d), 0);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(d.errors, 0);
+    assert_int_equal(pins[5].slot->pinned, 0);
+    for (size_t i = 0; i < FX_EPOCH_SLOTS; i++) {
+        if (i != 5) {
+            fx_epoch_unpin(pins[i]);
+        }
+    }
+}
+
 /* ---- Threads ---- */
 
 #define READERS 3
@@ -231,6 +278,7 @@ int main(void) {
         cmocka_unit_test(test_safe_is_now_without_pins),
         cmocka_unit_test(test_pin_holds_back_later_stamps_only),
         cmocka_unit_test(test_more_pins_than_slots_wait),
+        cmocka_unit_test(test_one_slot_for_two),
         cmocka_unit_test(test_readers_never_see_poison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
