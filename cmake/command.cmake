@@ -28,7 +28,7 @@ function(feox_command_tests)
     target_compile_options(feox_command_objects PRIVATE -fno-strict-aliasing)
     target_sources(test_cli_faults PRIVATE $<TARGET_OBJECTS:feox_command_objects>)
     target_link_options(test_cli_faults PRIVATE LINKER:--wrap=realloc LINKER:--wrap=read
-      LINKER:--wrap=write)
+      LINKER:--wrap=write LINKER:--wrap=feox_ttl LINKER:--wrap=feox_check_with)
     target_sources(test_cli_progress PRIVATE $<TARGET_OBJECTS:feox_command_objects>)
     target_link_options(test_cli_progress PRIVATE LINKER:--wrap=isatty LINKER:--wrap=timespec_get)
   endif()

@@ -4,7 +4,8 @@
  * 3 and one line that says why, and the file is as before or as after.
  *
  * The command runs in a child of this program, linked with its objects: so faults reach it by the
- * memory door, by support/tap, and by the linker's --wrap of realloc, read and write.
+ * memory door, by support/tap, and by the linker's --wrap of realloc, read and write. Wrapped are
+ * also two calls of the library, for what comes between them and those before.
  */
 #define _GNU_SOURCE
 #include "support/tap.h"
@@ -20,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "feox.h"
 #include "support/campaign.h"
 #include "support/child.h"
 #include "support/temp.h"
@@ -31,6 +33,12 @@ ssize_t __real_read(int fd, void *buffer, size_t size);
 ssize_t __wrap_read(int fd, void *buffer, size_t size);
 ssize_t __real_write(int fd, const void *data, size_t size);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
+feox_status __real_feox_ttl(feox_store *store, const void *key, size_t key_len, int64_t *ttl_out);
+feox_status __wrap_feox_ttl(feox_store *store, const void *key, size_t key_len, int64_t *ttl_out);
+feox_status __real_feox_check_with(feox_store *store, uint32_t flags, feox_check_report *report,
+                                   feox_found found, void *context);
+feox_status __wrap_feox_check_with(feox_store *store, uint32_t flags, feox_check_report *report,
+                                   feox_found found, void *context);
 
 enum { OK = 0, OUTCOME = 1, USAGE = 2, FAILED = 3, WORDS = 12, CALLS = 5000, BLOCK = 4096 };
 
@@ -467,6 +475,75 @@ static void every_fault(void **state) {
     assert_int_equal(faults.failures, 0);
 }
 
+/* ---- Between two calls ---- */
+
+static feox_status ttl_answer; /* for the second key that is asked about; FEOX_OK: as it is */
+static unsigned ttl_calls;
+static bool check_misses; /* all that is damaged */
+
+feox_status __wrap_feox_ttl(feox_store *store, const void *key, size_t key_len, int64_t *ttl_out) {
+    feox_status status = __real_feox_ttl(store, key, key_len, ttl_out);
+    return ++ttl_calls == 2 && ttl_answer != FEOX_OK ? ttl_answer : status;
+}
+
+feox_status __wrap_feox_check_with(feox_store *store, uint32_t flags, feox_check_report *report,
+                                   feox_found found, void *context) {
+    return check_misses ? FEOX_OK : __real_feox_check_with(store, flags, report, found, context);
+}
+
+/* A pair that expires when it has just been read is left out; a time that cannot be told ends the
+ * export. */
+static void export_of_a_moment(void **state) {
+    (void)state;
+    static const char *const words[] = {"s", "export", "--to", "n", NULL};
+    fx_file_remove("s");
+    make_base();
+    assert_int_equal(run(words, NO_FAULT, 0), OK);
+    char *whole = strdup(out_text);
+    const char *second = strchr(whole, '\n') + 1;
+    const char *third = strchr(second, '\n') + 1;
+    ttl_answer = FEOX_NOT_FOUND;
+    assert_int_equal(run(words, NO_FAULT, 0), OK);
+    assert_string_equal(err_text, "");
+    assert_int_equal(strncmp(out_text, whole, (size_t)(second - whole)), 0);
+    assert_string_equal(out_text + (second - whole), third);
+    ttl_answer = FEOX_ERR_IO;
+    assert_int_equal(run(words, NO_FAULT, 0), FAILED);
+    assert_true(one_line(err_text));
+    assert_non_null(strstr(err_text, feox_status_text(FEOX_ERR_IO)));
+    assert_int_equal(strncmp(out_text, whole, (size_t)(second - whole)), 0);
+    assert_int_equal(strlen(out_text), second - whole);
+    ttl_answer = FEOX_OK;
+    free(whole);
+    free(base);
+}
+
+/* What opening left out as damaged is told even if the check should not come upon it. */
+static void damaged_when_opened(void **state) {
+    (void)state;
+    static const char *const words[] = {"s", "check", NULL};
+    fx_file_remove("s");
+    make_base();
+    check_misses = true;
+    assert_int_equal(run(words, NO_FAULT, 0), OK);
+    assert_string_equal(out_text,
+                        "0 keys checked, 0 records damaged, 0 blocks damaged, 0 problems\n");
+    char *end = base + base_size;
+    for (char *at = base; (at = memmem(at, (size_t)(end - at), "mortal", 6)) != NULL;) {
+        *at ^= 1; /* old copies, too */
+    }
+    restore_base();
+    assert_int_equal(run(words, NO_FAULT, 0), FAILED);
+    assert_string_equal(out_text,
+                        "1 records were found damaged when the file was opened\n"
+                        "0 keys checked, 1 records damaged, 0 blocks damaged, 1 problems\n");
+    assert_true(one_line(err_text));
+    assert_non_null(strstr(err_text, "the check found 1 problems"));
+    check_misses = false;
+    fx_file_remove("s");
+    free(base);
+}
+
 static int setup(void **state) {
     (void)state;
     memset(large, 'l', sizeof large);
@@ -482,6 +559,8 @@ int main(void) {
     if (access("/dev/shm", W_OK) == 0) {
         (void)setenv("TMPDIR", "/dev/shm", 0);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(export_of_a_moment),
+                                       cmocka_unit_test(damaged_when_opened),
+                                       cmocka_unit_test(every_fault)};
     return cmocka_run_group_tests_name("cli/faults", tests, setup, NULL);
 }
