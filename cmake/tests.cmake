@@ -55,6 +55,10 @@ foreach(source ${FEOX_TESTS_FOUND})
       LINKER:--wrap=sysconf LINKER:--wrap=io_uring_register_probe
       LINKER:--wrap=io_uring_ring_dontfork LINKER:--wrap=eventfd)
   endif()
+  if(name STREQUAL "store/between") # does what others would do between two steps of a call
+    target_link_options(${target} PRIVATE LINKER:--wrap=fx_fetch LINKER:--wrap=fx_json_merge
+      LINKER:--wrap=feox_info)
+  endif()
   if(name STREQUAL "base/mem")
     target_link_options(${target} PRIVATE LINKER:--wrap=madvise)
   endif()
