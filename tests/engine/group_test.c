@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "disk/format.h"
+#include "engine/compactor.h"
 #include "engine/fetch.h"
 #include "engine/volume.h"
 #include "support/mem_dev.h"
@@ -48,8 +50,8 @@ static void expect(world *w, unsigned i, size_t size) {
     fx_fetched found;
     const char *key = key_of(i);
     uint64_t hash = fx_engine_hash(&w->s.engine, key, strlen(key));
-    assert_int_equal(
-        fx_fetch(&w->s.engine, hash, key, strlen(key), room, sizeof room, &found), FEOX_OK);
+    assert_int_equal(fx_fetch(&w->s.engine, hash, key, strlen(key), room, sizeof room, &found),
+                     FEOX_OK);
     const uint8_t *value = found.in_block ? found.block->data : room;
     assert_int_equal(found.value_len, size);
     assert_true(value[0] == (uint8_t)(i + size) && value[size - 1] == value[0]);
@@ -230,6 +232,109 @@ static void refused_memory(void **state) {
     stage_expect_sound(&w->s);
 }
 
+/* ---- The ring ---- */
+
+/* No memory for the checkpoint that would empty it: groups go on while the ring has room, and wait
+ * when it has none. */
+static void ring_fills_up(void **state) {
+    world *w = *state;
+    uint64_t most = 0;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        bool is_full = w->flusher->journal.used == w->flusher->journal.extent.count;
+        uint64_t checkpoints = w->flusher->figures.checkpoints;
+        most = w->flusher->journal.used > most ? w->flusher->journal.used : most;
+        put(w, i, SMALL);
+        if (is_full && refused++ == 0) { /* none at all: it waits */
+            fx_mem_fail_after(1, true);
+            assert_true(stage_sync(&w->s) != FEOX_OK);
+            fx_mem_fail_after(0, false);
+            assert_int_equal(fx_flusher_status(w->flusher), FEOX_OK);
+            expect(w, i, SMALL);
+        } else if (fx_compactor_must(w->flusher)) {
+            fx_mem_fail_after(1, false);
+            assert_int_equal(stage_sync(&w->s), FEOX_OK);
+            assert_int_equal(fx_mem_failed(), 1);
+            fx_mem_fail_after(0, false);
+            assert_int_equal(w->flusher->figures.checkpoints, checkpoints + is_full);
+        } else {
+            assert_int_equal(stage_sync(&w->s), FEOX_OK);
+        }
+    }
+    assert_int_equal(most, w->flusher->journal.extent.count);
+    assert_true(refused > 1);
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    expect_all(w, 0, 200, SMALL);
+}
+
+/* A record in the ring cannot be told any more when it is to leave it. It is lost on disk, which is
+ * counted; what replaces it is written as ever. */
+static void lost_in_the_ring(void **state) {
+    world *w = *state;
+    put(w, 1, SMALL);
+    put(w, 2, SMALL);
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    uint64_t at = fx_record_location(stage_record(&w->s, key_of(1))) * FX_RECORD_ALIGN;
+    memset(mem_dev_bytes(w->dev) + at + 8, 0x5a, FX_RECORD_HEADER_SIZE);
+    assert_int_equal(stage_checkpoint(&w->s, false), FEOX_OK);
+    assert_int_equal(stage_damage(&w->s), 1);
+    put(w, 1, SMALL + 1);
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    put(w, 3, SMALL); /* what a group replaces is dead with the next one */
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    assert_int_equal(stage_close(&w->s), FEOX_OK);
+    assert_int_equal(stage_open(&w->s, false), FEOX_OK);
+    w->flusher = w->s.engine.flusher;
+    stage_expect_sound(&w->s);
+    expect(w, 1, SMALL + 1);
+    expect(w, 2, SMALL);
+}
+
+/* ---- Failures ---- */
+
+/* More than can be under way, and the first write fails: the rest is not written any more. */
+static void first_write_fails(void **state) {
+    world *w = *state;
+    put(w, KEYS, SMALL);
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+    for (unsigned i = 0; i < KEYS; i++) {
+        put(w, i, MIDDLE);
+    }
+    uint64_t before = w->flusher->staging.written_bytes;
+    mem_dev_fail_after(w->dev, 1, EIO);
+    assert_int_equal(stage_sync(&w->s), FEOX_ERR_IO);
+    assert_true(w->flusher->staging.written_bytes - before < (uint64_t)KEYS * MIDDLE);
+    assert_int_equal(fx_flusher_status(w->flusher), FEOX_ERR_IO);
+    for (unsigned i = 0; i < KEYS; i++) {
+        expect(w, i, MIDDLE);
+    }
+    assert_int_equal(stage_close(&w->s), FEOX_ERR_IO);
+    w->dev = mem_dev_crash(w->dev);
+    w->s.door = mem_dev_door(w->dev);
+    assert_int_equal(stage_open(&w->s, false), FEOX_OK);
+    w->flusher = w->s.engine.flusher;
+    expect(w, KEYS, SMALL);
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_null(stage_record(&w->s, key_of(i)));
+    }
+    stage_expect_sound(&w->s);
+}
+
+/* Who only reads writes nothing, whoever asks. */
+static void read_only(void **state) {
+    world *w = *state;
+    put(w, 1, SMALL);
+    assert_int_equal(stage_close(&w->s), FEOX_OK);
+    assert_int_equal(stage_open(&w->s, true), FEOX_OK);
+    w->flusher = w->s.engine.flusher;
+    uint64_t operations = mem_dev_operations(w->dev);
+    assert_int_equal(stage_sync(&w->s), FEOX_ERR_READ_ONLY);
+    fx_flusher_step(w->flusher, (uint64_t)1 << 40, 1);
+    fx_flusher_step_long(w->flusher, (uint64_t)1 << 41);
+    assert_int_equal(mem_dev_operations(w->dev), operations);
+    expect(w, 1, SMALL);
+}
+
 /* ---- What cannot be ---- */
 
 /* What dies with the group is not live: the table is wrong, and nothing more is built on it. The
@@ -303,10 +408,16 @@ static void refused_and_not_erased(void **state) {
 #define GROUP_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        GROUP_TEST(dead_space_will_do), GROUP_TEST(nothing_is_free), GROUP_TEST(runs_are_made),
-        GROUP_TEST(refused_memory), GROUP_TEST(refused_and_unreadable),
-        cmocka_unit_test(refused_and_not_erased),
-        cmocka_unit_test_setup(table_contradicts, setup)};
+    const struct CMUnitTest tests[] = {GROUP_TEST(dead_space_will_do),
+                                       GROUP_TEST(nothing_is_free),
+                                       GROUP_TEST(runs_are_made),
+                                       GROUP_TEST(refused_memory),
+                                       GROUP_TEST(refused_and_unreadable),
+                                       GROUP_TEST(ring_fills_up),
+                                       GROUP_TEST(lost_in_the_ring),
+                                       GROUP_TEST(first_write_fails),
+                                       GROUP_TEST(read_only),
+                                       cmocka_unit_test(refused_and_not_erased),
+                                       cmocka_unit_test_setup(table_contradicts, setup)};
     return cmocka_run_group_tests_name("engine/group", tests, NULL, NULL);
 }
