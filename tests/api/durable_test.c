@@ -158,6 +158,23 @@ static void durable_and_relaxed_take_turns(void **state) {
     }
 }
 
+/* A durable delete keeps to stamps like any other, and has the caller's. */
+static void durable_deletes_have_stamps(void **state) {
+    kit *k = *state;
+    feox_write write;
+    feox_written written;
+    feox_write_init(&write);
+    write.flags = FEOX_DURABLE;
+    write.timestamp = 1000;
+    assert_ok(feox_insert_with(k->store, "key", 3, "v", 1, &write, NULL));
+    assert_status(feox_delete_with(k->store, "key", 3, &write, &written), FEOX_STALE);
+    assert_ok(kit_contains(k, "key"));
+    write.timestamp = 1001;
+    assert_ok(feox_delete_with(k->store, "key", 3, &write, &written));
+    assert_int_equal(written.timestamp, 1001);
+    assert_status(kit_contains(k, "key"), FEOX_NOT_FOUND);
+}
+
 /* ---- Killed: what anyone has read is there afterwards ---- */
 
 typedef struct report {
@@ -261,6 +278,7 @@ int main(void) {
         KIT_TEST(every_call_in_a_durable_store),
         KIT_TEST(many_at_once),
         KIT_TEST(durable_and_relaxed_take_turns),
+        KIT_TEST(durable_deletes_have_stamps),
         cmocka_unit_test(what_was_seen_is_there),
     };
     return cmocka_run_group_tests_name("api/durable", tests, NULL, NULL);
