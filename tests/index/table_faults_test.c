@@ -430,11 +430,74 @@ static void overtaken(void **state) {
     assert_int_equal(o.wrong, 0);
 }
 
+/* ---- Short looks while entries move ---- */
+
+#define CYCLES 2000u
+#define CYCLE_KEYS 60u
+
+typedef struct looker {
+    fixture *f;
+    uint32_t stop;
+    uint32_t wrong;
+    uint32_t answers[2][FX_PASS_RETRY + 1]; /* of key 0, which comes and goes; of one never there */
+} looker;
+
+static void *look_shortly(void *argument) {
+    looker *l = argument;
+    for (unsigned round = 0; fx_load_acquire(&l->stop) == 0; round++) {
+        uint32_t number = round % 2 == 0 ? 0 : KEYS;
+        char key[24];
+        size_t size = key_of(number, key);
+        uint32_t value = UINT32_MAX;
+        size_t value_len = 0;
+        fx_table_pass pass = fx_table_read_plain(&l->f->table, hash_of(l->f, number), key, size,
+                                                 &value, sizeof value, &value_len);
+        fx_add_relaxed(&l->answers[round % 2][pass], 1u);
+        bool found = pass == FX_PASS_FOUND;
+        l->wrong += found && (number != 0 || value != 0 || value_len != sizeof value);
+    }
+    return NULL;
+}
+
+static bool has_seen_all(const looker *l) {
+    return fx_load_relaxed(&l->answers[0][FX_PASS_FOUND]) > 100 &&
+           fx_load_relaxed(&l->answers[0][FX_PASS_NONE]) > 100 &&
+           fx_load_relaxed(&l->answers[1][FX_PASS_NONE]) > 100 &&
+           fx_load_relaxed(&l->answers[1][FX_PASS_RETRY]) > 1000;
+}
+
+/* The table grows and is emptied again and again: what is there is found, or it cannot be told;
+ * what never was is never found. */
+static void looked_at_while_moving(void **state) {
+    fixture *f = *state;
+    looker l = {.f = f};
+    pthread_t reader;
+    for (uint32_t i = 0; i < CYCLE_KEYS; i++) {
+        f->records[i] = record_create(f, i);
+    }
+    assert_int_equal(pthread_create(&reader, NULL, look_shortly, &l), 0);
+    for (unsigned cycle = 0; cycle < CYCLES || !has_seen_all(&l); cycle++) {
+        for (uint32_t i = 0; i < CYCLE_KEYS; i++) {
+            assert_true(fx_table_reserve_locked(&f->table, hash_of(f, i)));
+            fx_table_insert_locked(&f->table, hash_of(f, i), f->records[i]);
+        }
+        for (uint32_t i = 0; i < CYCLE_KEYS; i++) {
+            fx_table_remove_locked(&f->table, hash_of(f, i), f->records[i]);
+        }
+        fx_table_trim_locked(&f->table);
+    }
+    fx_store_release(&l.stop, 1u);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_int_equal(l.wrong, 0);
+    assert_int_equal(l.answers[1][FX_PASS_FOUND], 0);
+}
+
 #define TABLE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TABLE_TEST(random_keys), TABLE_TEST(clock_goes_round), TABLE_TEST(same_tags),
-        TABLE_TEST(growth_without_memory), TABLE_TEST(check_finds), TABLE_TEST(overtaken)};
+        TABLE_TEST(random_keys),           TABLE_TEST(clock_goes_round), TABLE_TEST(same_tags),
+        TABLE_TEST(growth_without_memory), TABLE_TEST(check_finds),      TABLE_TEST(overtaken),
+        TABLE_TEST(looked_at_while_moving)};
     return cmocka_run_group_tests_name("index/table_faults", tests, NULL, NULL);
 }
