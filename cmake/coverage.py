@@ -1,8 +1,7 @@
 """coverage.py ROOT EXPORT.json [FILE...]: a line for each file of src/ from what llvm-cov exports:
 lines, branches and MC/DC pairs, covered and in all. Fails if one is below its threshold: what
 decides about bytes on disk and about JSON has every pair, any other file 95 % of its branches, or
-what NOT_YET or ELSEWHERE says. Conditions that are missing are listed for named FILEs, and for what
-fails.
+what ELSEWHERE says. Conditions that are missing are listed for named FILEs, and for what fails.
 
 A pair is one condition of a decision, shown to decide the outcome by itself; in a decision of one
 condition that is both outcomes. A pair that cannot be had says why, in a comment on the line of the
@@ -23,14 +22,6 @@ import sys
 WHOLE = re.compile(r"src/(disk/(format|journal|superblock|checkpoint|segments|extents)\.c"
                    r"|engine/(recover|replay|rescue)\.c|store/json_\w+\.c)$")
 BRANCHES_MIN = 95
-# Files that are not there yet, in percent of their branches. This list only shrinks.
-NOT_YET = {
-    "src/cli/progress.c": 88, "src/cli/report.c": 92, "src/disk/dev_uring.c": 93,
-    "src/engine/cleaner.c": 91, "src/engine/commit.c": 93, "src/engine/flusher.c": 93,
-    "src/engine/group.c": 92, "src/engine/mover.c": 92, "src/engine/staging.c": 94,
-    "src/engine/volume.c": 92, "src/index/epoch.c": 92, "src/index/table.c": 94,
-    "src/store/patch.c": 94, "src/store/salvage.c": 93, "src/store/write.c": 93,
-}
 # What is left of a file is taken on other machines only: percent, and which.
 ELSEWHERE = {
     "src/base/hash.c": (85, "a processor without AES, or that does not say"),
@@ -203,10 +194,8 @@ def main():
         markers += len(source.markers)
         whole = WHOLE.search(path)
         reached = 100 - 100 * unseen / max(branches[1], 1)
-        least = NOT_YET.get(name, ELSEWHERE.get(name, (BRANCHES_MIN, ""))[0])
+        least = ELSEWHERE.get(name, (BRANCHES_MIN, ""))[0]
         low = bool(missing) if whole else reached < least
-        if name in NOT_YET and reached >= BRANCHES_MIN:
-            notes.append(f"{name}: {reached:.1f} %: it need not be in the list NOT_YET any more")
         print(f"{name:<28}" + "".join(ratio(*row[i:i + 2]) for i in (0, 2, 4)) +
               f"{len(excused):9}" + ("  BELOW" if low else ""))
         if low:
