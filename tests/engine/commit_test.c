@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "engine/check.h"
 #include "engine/fetch.h"
 #include "engine/order.h"
@@ -71,9 +72,9 @@ static void expect_there(world *w, uint32_t number, size_t key_len, size_t value
     fx_change change = change_of(w, number, key_len, value_len);
     fx_fetched got;
     fx_block_release(change.block);
-    assert_int_equal(fx_fetch(&w->stage.engine, change.hash, w->key, key_len, w->buffer,
-                              sizeof w->buffer, &got),
-                     FEOX_OK);
+    assert_int_equal(
+        fx_fetch(&w->stage.engine, change.hash, w->key, key_len, w->buffer, sizeof w->buffer, &got),
+        FEOX_OK);
     assert_int_equal(got.value_len, value_len);
     const uint8_t *data = got.block != NULL ? got.block->data : w->buffer;
     assert_true(memcmp(data, w->value, value_len) == 0);
@@ -151,8 +152,8 @@ static void drop_and_read(world *w, uint32_t number, size_t key_len, size_t valu
 static void test_dropped_comes_back(void **state) {
     (void)state;
     static const size_t key_sizes[] = {4, 300, 4000, 5000, KEY_MAX};
-    static const size_t value_sizes[] = {100,   2000,   FX_INLINE_VALUE_MAX + 1,
-                                         6000,  60000,  FX_LARGE_VALUE_MIN,
+    static const size_t value_sizes[] = {100,   2000,    FX_INLINE_VALUE_MAX + 1,
+                                         6000,  60000,   FX_LARGE_VALUE_MIN,
                                          70001, 1 << 20, VALUE_MAX};
     world *w = world_create();
     uint32_t number = 0;
@@ -174,10 +175,96 @@ static void test_dropped_comes_back(void **state) {
     world_destroy(w);
 }
 
+/* ---- Memory ---- */
+
+enum { MANY = 24000, MORTAL_NS = 1 << 30 };
+
+/* Key and value of a number: every second one expires some day, every fifth is hidden until it is
+ * durable, some have a block. */
+static size_t size_of(uint32_t number) {
+    return number % 50 == 0 ? 3000 : number % 100;
+}
+
+static fx_change many_change(world *w, uint32_t number, uint8_t *key, bool deletes) {
+    size_t size = deletes ? 0 : size_of(number);
+    fx_change change = change_of(w, number, sizeof number, size);
+    memcpy(key, &number, sizeof number);
+    change.key = key;
+    change.value = deletes ? NULL : w->value;
+    change.expiry_ns = number % 2 == 0 && !deletes ? (uint64_t)MORTAL_NS * 1000000u + number : 0;
+    change.hidden = change.kept = number % 5 == 0;
+    return change;
+}
+
+/* The first attempt without any memory: done, or refused and nothing is changed. */
+static unsigned without_and_with(world *w, uint32_t number, bool deletes) {
+    uint8_t key[sizeof number];
+    fx_committed committed = {0};
+    fx_change change = many_change(w, number, key, deletes);
+    fx_mem_fail_after(1, true);
+    feox_status status = stage_try(&w->stage, &change, &committed);
+    fx_mem_fail_after(0, false);
+    if (status == FEOX_OK) {
+        return 0;
+    }
+    if (status != FEOX_ERR_MEMORY) {
+        assert_true(status == FEOX_END || status == FEOX_ERR_BUSY);
+    } else {
+        fx_shard *shard = fx_engine_shard(&w->stage.engine, change.hash);
+        fx_spinlock_lock(&shard->lock);
+        assert_null(fx_commit_hidden_locked(shard, change.hash, key, sizeof key));
+        fx_record *record = fx_commit_any_locked(shard, change.hash, key, sizeof key);
+        fx_spinlock_unlock(&shard->lock);
+        assert_int_equal(record != NULL, deletes);
+    }
+    assert_int_equal(stage_write(&w->stage, &change, &committed), FEOX_OK);
+    return status == FEOX_ERR_MEMORY;
+}
+
+/* Whatever a commit needs is refused at some time, while tables and lists grow; so is what it takes
+ * to drop a value. */
+static void test_without_memory(void **state) {
+    (void)state;
+    unsigned refused = 0;
+    world *w = world_create();
+    for (uint32_t number = 0; number < MANY; number++) {
+        refused += without_and_with(w, number, false);
+        if (number % 500 == 499) {
+            assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        }
+    }
+    assert_true(refused > 10);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    for (uint32_t number = 0; number < MANY; number++) {
+        fx_mem_fail_after(1, true);
+        (void)evict(w, number, sizeof number);
+        fx_mem_fail_after(0, false);
+    }
+    for (uint32_t number = 0; number < MANY; number++) {
+        expect_there(w, number, sizeof number, size_of(number));
+    }
+    assert_int_equal(fx_engine_count(&w->stage.engine), MANY);
+    assert_int_equal(stage_close(&w->stage), FEOX_OK);
+    assert_int_equal(stage_open(&w->stage, false), FEOX_OK);
+    assert_int_equal(fx_engine_count(&w->stage.engine), MANY);
+    refused = 0;
+    for (uint32_t number = 0; number < MANY; number++) {
+        refused += without_and_with(w, number, true);
+        if (number % 500 == 499) {
+            assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+        }
+    }
+    assert_true(refused > 5);
+    assert_int_equal(stage_sync(&w->stage), FEOX_OK);
+    assert_int_equal(fx_engine_count(&w->stage.engine), 0);
+    world_destroy(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_updates_beside_others),
         cmocka_unit_test(test_dropped_comes_back),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests_name("engine/commit", tests, NULL, NULL);
 }
