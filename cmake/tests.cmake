@@ -56,8 +56,8 @@ foreach(source ${FEOX_TESTS_FOUND})
       LINKER:--wrap=io_uring_ring_dontfork LINKER:--wrap=eventfd)
   endif()
   if(name STREQUAL "store/between") # does what others would do between two steps of a call
-    target_link_options(${target} PRIVATE LINKER:--wrap=fx_fetch LINKER:--wrap=fx_json_merge
-      LINKER:--wrap=feox_info)
+    target_link_options(${target} PRIVATE LINKER:--wrap=fx_fetch LINKER:--wrap=fx_reader_read
+      LINKER:--wrap=fx_table_read LINKER:--wrap=fx_json_merge LINKER:--wrap=feox_info)
   endif()
   if(name STREQUAL "base/mem")
     target_link_options(${target} PRIVATE LINKER:--wrap=madvise)

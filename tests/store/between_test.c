@@ -18,6 +18,16 @@ feox_status __real_fx_fetch(fx_engine *engine, uint64_t hash, const void *key, s
                             void *buffer, size_t capacity, fx_fetched *out);
 feox_status __wrap_fx_fetch(fx_engine *engine, uint64_t hash, const void *key, size_t key_len,
                             void *buffer, size_t capacity, fx_fetched *out);
+feox_status __real_fx_reader_read(fx_flusher *flusher, const fx_wanted *wanted,
+                                  fx_block **block_out);
+feox_status __wrap_fx_reader_read(fx_flusher *flusher, const fx_wanted *wanted,
+                                  fx_block **block_out);
+bool __real_fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark,
+                          const void *key, size_t key_len, void *buffer, size_t capacity,
+                          fx_record_view *view_out);
+bool __wrap_fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark,
+                          const void *key, size_t key_len, void *buffer, size_t capacity,
+                          fx_record_view *view_out);
 feox_status __real_fx_json_merge(const char *document, size_t document_len, const char *merge,
                                  size_t merge_len, size_t limit, char **out, size_t *len_out);
 feox_status __wrap_fx_json_merge(const char *document, size_t document_len, const char *merge,
@@ -31,13 +41,16 @@ feox_status __wrap_feox_info(feox_store *store, const void *key, size_t key_len,
 #define LARGE ((size_t)1 << 20)
 
 static kit *now;
-typedef enum step { READING, BEHIND_READING, EDITING } step;
+typedef enum step { READING, BEHIND_READING, EDITING, ON_DISK, LOOKING } step;
 
 static void (*others)(void); /* come once, in that step; NULL: nobody is there */
 static step their_step;
 static unsigned reads;
 static unsigned edits;
-static const char *expired; /* the key that feox_info finds no more */
+static unsigned disk_reads;
+static unsigned looks;        /* into the table; they come at the second */
+static feox_status disk_says; /* to the read beside which they came; FEOX_OK: what is there */
+static const char *expired;   /* the key that feox_info finds no more */
 static unsigned char value[LARGE];
 static unsigned char other[LARGE];
 
@@ -65,6 +78,27 @@ feox_status __wrap_fx_json_merge(const char *document, size_t document_len, cons
     return __real_fx_json_merge(document, document_len, merge, merge_len, limit, out, len_out);
 }
 
+feox_status __wrap_fx_reader_read(fx_flusher *flusher, const fx_wanted *wanted,
+                                  fx_block **block_out) {
+    disk_reads++;
+    if (others == NULL || their_step != ON_DISK || disk_says == FEOX_OK) {
+        others_turn(ON_DISK);
+        return __real_fx_reader_read(flusher, wanted, block_out);
+    }
+    others_turn(ON_DISK);
+    return disk_says;
+}
+
+bool __wrap_fx_table_read(fx_table *table, uint64_t hash, bool persistent, bool mark,
+                          const void *key, size_t key_len, void *buffer, size_t capacity,
+                          fx_record_view *view_out) {
+    if (++looks == 2) {
+        others_turn(LOOKING);
+    }
+    return __real_fx_table_read(table, hash, persistent, mark, key, key_len, buffer, capacity,
+                                view_out);
+}
+
 feox_status __wrap_feox_info(feox_store *store, const void *key, size_t key_len,
                              feox_key_info *info_out) {
     feox_status status = __real_feox_info(store, key, key_len, info_out);
@@ -76,7 +110,8 @@ static void meanwhile(kit *k, void (*act)(void), step in) {
     now = k;
     others = act;
     their_step = in;
-    reads = edits = 0;
+    reads = edits = disk_reads = looks = 0;
+    disk_says = FEOX_OK;
 }
 
 /* ---- Documents ---- */
@@ -142,14 +177,19 @@ static feox_status swap(kit *k, const void *expected, size_t size) {
     return feox_compare_and_swap(k->store, "v", 1, expected, size, "new", 3);
 }
 
-static void compared_values(void **state) {
-    kit *k = *state;
+/* Nothing happens in the background. */
+static void begin(kit *k) {
     k->options.memory_limit = (uint64_t)256 << 20;
     k->options.flush_interval_ms = 3600000;
     k->options.sweep_interval_ms = 3600000;
     kit_restart(k);
     memset(value, 'a', SIZE);
     memset(other, 'b', SIZE);
+}
+
+static void compared_values(void **state) {
+    kit *k = *state;
+    begin(k);
     put_evicted(k, NULL, READING);
     assert_ok(swap(k, value, SIZE));
     assert_int_equal(reads, 1);
@@ -182,6 +222,85 @@ static void compared_values(void **state) {
     assert_ok(swap(k, value, SIZE));
     assert_int_equal(reads, 1);
     kit_expect(k, "v", "new");
+}
+
+static void compact(void) {
+    assert_ok(feox_compact(now->store));
+}
+
+static void expire_value(void) {
+    assert_ok(feox_expire(now->store, "v", 1, 1));
+    kit_sleep_ms(3);
+}
+
+static feox_status get(kit *k) {
+    static unsigned char room[SIZE];
+    size_t size = 0;
+    feox_status status = feox_get_into(k->store, "v", 1, room, SIZE, &size);
+    memcpy(other, room, SIZE);
+    return status;
+}
+
+static uint64_t damaged(kit *k) {
+    feox_statistics statistics;
+    feox_statistics_init(&statistics);
+    assert_ok(feox_stats(k->store, &statistics));
+    return statistics.corrupt_records;
+}
+
+/* The place on disk is not what it was when the value was looked up: another look says whether the
+ * value has moved, was replaced or deleted, or is really damaged. */
+static void read_from_disk(void **state) {
+    static const feox_status says[] = {FEOX_ERR_CORRUPT, FEOX_MISMATCH, FEOX_ERR_IO};
+    kit *k = *state;
+    begin(k);
+    for (size_t i = 0; i < sizeof says / sizeof says[0]; i++) {
+        memset(other, 'b', SIZE);
+        put_evicted(k, replace_value, ON_DISK);
+        disk_says = says[i];
+        assert_ok(get(k));
+        assert_int_equal(disk_reads, 2);
+        assert_int_equal(other[0], 'b');
+        put_evicted(k, delete_value, ON_DISK);
+        disk_says = says[i];
+        assert_status(get(k), FEOX_NOT_FOUND);
+        assert_int_equal(disk_reads, 1);
+        assert_ok(kit_put(k, "w", "before it in the file"));
+        put_evicted(k, compact, ON_DISK);
+        disk_says = says[i];
+        assert_ok(get(k));
+        assert_int_equal(disk_reads, 2);
+        assert_int_equal(other[SIZE - 1], 'a');
+        assert_ok(kit_delete(k, "w"));
+    }
+    assert_int_equal(damaged(k), 0);
+    put_evicted(k, evict, ON_DISK); /* it stays where it is */
+    disk_says = FEOX_ERR_IO;
+    assert_status(get(k), FEOX_ERR_IO);
+    assert_int_equal(damaged(k), 0);
+    put_evicted(k, evict, ON_DISK);
+    disk_says = FEOX_ERR_CORRUPT;
+    assert_status(get(k), FEOX_ERR_CORRUPT);
+    assert_int_equal(damaged(k), 1);
+    assert_ok(get(k));
+    k->dirty_close = true; /* the check would hear of it */
+}
+
+/* A value in a block is looked up twice, and is another one the second time, or none. */
+static void looked_up_twice(void **state) {
+    kit *k = *state;
+    begin(k);
+    assert_ok(feox_insert(k->store, "v", 1, value, SIZE));
+    meanwhile(k, delete_value, LOOKING);
+    assert_status(get(k), FEOX_NOT_FOUND);
+    assert_ok(feox_insert(k->store, "v", 1, value, SIZE));
+    meanwhile(k, shorten_value, LOOKING);
+    assert_ok(get(k));
+    assert_memory_equal(other, "short", 5);
+    assert_ok(feox_insert(k->store, "v", 1, value, SIZE));
+    meanwhile(k, expire_value, LOOKING);
+    assert_status(get(k), FEOX_NOT_FOUND);
+    assert_null(others);
 }
 
 /* ---- A write before, which the device refuses ---- */
@@ -263,8 +382,9 @@ static void expired_when_copied(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        KIT_TEST(edited_documents), KIT_FILE(compared_values),     KIT_FILE(refused_before),
-        KIT_MEMORY(stalled_reader), KIT_FILE(expired_when_copied),
+        KIT_TEST(edited_documents),    KIT_FILE(compared_values), KIT_FILE(refused_before),
+        KIT_FILE(read_from_disk),      KIT_TEST(looked_up_twice), KIT_MEMORY(stalled_reader),
+        KIT_FILE(expired_when_copied),
     };
     return cmocka_run_group_tests_name("store/between", tests, NULL, NULL);
 }
