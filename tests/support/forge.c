@@ -37,7 +37,7 @@ static feox_status open_with(forge_store *s, forge_mode mode, const fx_flusher_o
     s->heard[0] = '\0';
     s->sink = (fx_check_sink){.found = hear, .context = s};
     assert_int_equal(fx_engine_init(&s->engine, &options), FEOX_OK);
-    fx_mem_fail_after(s->fail_next, true);
+    fx_mem_fail_after(s->fail_next, !s->fail_once);
     feox_status status =
         fx_flusher_open(&s->engine, mem_dev_door(s->dev), file, &s->engine.flusher);
     fx_mem_fail_after(0, false);

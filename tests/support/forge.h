@@ -23,6 +23,7 @@ typedef struct forge_store {
     fx_check_sink sink;
     char heard[4096];   /* what opening found, a line each */
     uint64_t fail_next; /* the n-th allocation of opening fails, and all that follow; 0: none */
+    bool fail_once;     /* those that follow do not */
 } forge_store;
 
 /* A new store with a ring of so many blocks; FEOX_OK or the test fails. */
