@@ -56,6 +56,14 @@ static void world_destroy(world *w) {
     free(w);
 }
 
+/* The beginning of fx_region in block.c. */
+typedef struct region_head {
+    void *next, *previous;
+    fx_block_pool *pool;
+    uint32_t class_index, slots, used, touched, hint;
+    uint64_t free[1];
+} region_head;
+
 /* The check finds what is on the wrong list, and what does not add up. */
 static void test_check(void **state) {
     (void)state;
@@ -80,7 +88,60 @@ static void test_check(void **state) {
     pool->warm_bytes[c] += PAGE;
     assert_non_null(strstr(fx_block_pool_check(pool), "warm pages"));
     pool->warm_bytes[c] -= PAGE;
+    region_head *region = (region_head *)(void *)pool->roomy[c];
+    assert_int_equal(region->used, 1);
+    uint32_t touched = region->touched;
+    region->used = 2;
+    assert_non_null(strstr(fx_block_pool_check(pool), "do not add up"));
+    region->used = 0;
+    region->slots--; /* else the sum is wrong, too */
+    assert_non_null(strstr(fx_block_pool_check(pool), "do not add up"));
+    region->slots++;
+    region->used = 1;
+    region->touched = 0;
+    assert_non_null(strstr(fx_block_pool_check(pool), "do not add up"));
+    region->touched = touched;
+    assert_true(region->free[0] != 0);
+    region->hint++;
+    assert_non_null(strstr(fx_block_pool_check(pool), "a free slot is not found"));
+    pool->full = pool->roomy[c]; /* told once, whatever comes behind it */
+    assert_non_null(strstr(fx_block_pool_check(pool), "a free slot is not found"));
+    pool->full = NULL;
+    region->hint--;
+    assert_null(fx_block_pool_check(pool));
     fx_block_release(block);
+    world_destroy(w);
+}
+
+/* Released pages of a value beyond all classes serve one of the same number of pages again, and no
+ * other. */
+static void test_large_again(void **state) {
+    (void)state;
+    static const size_t sizes[] = {SLOT_MAX + 3 * PAGE, SLOT_MAX + 5 * PAGE, SLOT_MAX + 7 * PAGE};
+    world *w = world_create(0);
+    const uint8_t *data[3];
+    fx_block *blocks[3];
+    for (unsigned i = 0; i < 3; i++) {
+        blocks[i] = fx_block_create(&w->pool, NULL, sizes[i]);
+        assert_non_null(blocks[i]);
+        data[i] = blocks[i]->data;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        fx_block_release(blocks[i]);
+    }
+    assert_non_null(w->pool.warm_large);
+    for (unsigned i = 0; i < 3; i++) { /* the first that was released stands last */
+        blocks[i] = fx_block_create(&w->pool, NULL, sizes[i] - 1);
+        assert_ptr_equal(blocks[i]->data, data[i]);
+    }
+    assert_null(w->pool.warm_large);
+    for (unsigned i = 0; i < 3; i++) {
+        fx_block_release(blocks[i]);
+    }
+    fx_block *other = fx_block_create(&w->pool, NULL, SLOT_MAX + 9 * PAGE);
+    assert_true(other->data != data[0] && other->data != data[1] && other->data != data[2]);
+    fx_block_release(other);
+    fx_block_pool_trim(&w->pool, true);
     world_destroy(w);
 }
 
@@ -112,9 +173,9 @@ static bool is_filled(const uint8_t *data, size_t size, uint64_t seed) {
 /* ---- One block at a time ---- */
 
 static const size_t edges[] = {
-    0,        1,        2048,     2049,          4095,        4096,          4097,    8192,
-    8193,     12288,    16384,    16385,         65536,       100000,        262144,  262145,
-    524288,   524289,   SLOT_MAX, SLOT_MAX + 1,  2 * MIB - 1, 4 * MIB,       5000000, 9 * MIB + 5,
+    0,      1,      2048,     2049,         4095,        4096,    4097,    8192,
+    8193,   12288,  16384,    16385,        65536,       100000,  262144,  262145,
+    524288, 524289, SLOT_MAX, SLOT_MAX + 1, 2 * MIB - 1, 4 * MIB, 5000000, 9 * MIB + 5,
 };
 
 static void test_sizes(void **state) {
@@ -357,8 +418,8 @@ static void test_real_memory(void **state) {
     enum { COUNT = 1500 };
     static fx_block *blocks[COUNT];
     if (SANITIZED || resident() == 0) {
-        print_message("skipped: %s\n", SANITIZED ? "sanitizers take memory of their own"
-                                                 : "no /proc/self/statm");
+        print_message("skipped: %s\n",
+                      SANITIZED ? "sanitizers take memory of their own" : "no /proc/self/statm");
         skip();
     }
     world *w = world_create(128 << 10);
@@ -399,10 +460,11 @@ static void test_real_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check),
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_warm_pages),
-        cmocka_unit_test(test_stock),     cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_real_memory),
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check),   cmocka_unit_test(test_large_again),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_warm_pages),
+        cmocka_unit_test(test_stock),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_real_memory),
     };
     return cmocka_run_group_tests_name("index/block", tests, NULL, NULL);
 }
