@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "engine/cleaner.h"
+#include "engine/compactor.h"
 #include "engine/fetch.h"
 #include "engine/volume.h"
 #include "support/mem_dev.h"
@@ -22,6 +23,8 @@
 #define KEYS 200u
 #define MIDDLE 60000u
 #define LARGE 200000u
+#define SEGMENTS 12u
+#define IN_SEGMENT 17u /* so many of MIDDLE fill one */
 #define SECOND ((uint64_t)1000000000)
 
 typedef struct world {
@@ -133,6 +136,44 @@ static void test_credit(void **state) {
     end(&w);
 }
 
+/* Deletes some of each segment, and says so to the disk. */
+static void thin_out(world *w, unsigned from, unsigned to) {
+    for (unsigned i = 0; i < SEGMENTS * IN_SEGMENT; i++) {
+        if (i % IN_SEGMENT >= from && i % IN_SEGMENT < to) {
+            put(w, i, 0);
+        }
+    }
+    assert_int_equal(stage_sync(&w->s), FEOX_OK);
+}
+
+/* Seven of seventeen records in every segment are dead: much in all, but no segment is half empty,
+ * and to move them would cost more than it gains. */
+static void test_none_sparse(void **state) {
+    (void)state;
+    world w;
+    begin(&w, (uint64_t)32 << 20); /* room for segments of full length */
+    for (unsigned i = 0; i < SEGMENTS * IN_SEGMENT; i++) {
+        put(&w, i, MIDDLE);
+        if (i % IN_SEGMENT == IN_SEGMENT - 1) {
+            assert_int_equal(stage_sync(&w.s), FEOX_OK);
+        }
+    }
+    assert_int_equal(stage_checkpoint(&w.s, false), FEOX_OK);
+    thin_out(&w, 0, 7);
+    uint64_t moved = w.flusher->figures.compacted_bytes;
+    assert_true(fx_compactor_sparse_bytes(w.flusher) > FX_FILE_GROWTH_MIN);
+    assert_int_equal(checkpoint(&w, 1), FEOX_OK);
+    assert_int_equal(w.flusher->figures.compacted_bytes, moved);
+    thin_out(&w, 7, 11);
+    assert_int_equal(checkpoint(&w, 1), FEOX_OK);
+    assert_true(w.flusher->figures.compacted_bytes > moved);
+    stage_expect_sound(&w.s);
+    for (unsigned i = 11; i < SEGMENTS * IN_SEGMENT; i += IN_SEGMENT) {
+        expect(&w, i, MIDDLE);
+    }
+    end(&w);
+}
+
 static void step(world *w, unsigned seconds) {
     for (unsigned i = 0; i < seconds; i++) {
         w->s.now += SECOND;
@@ -207,7 +248,8 @@ static void test_no_room(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_credit), cmocka_unit_test(test_shorter),
-        cmocka_unit_test(test_first_length), cmocka_unit_test(test_no_room)};
+        cmocka_unit_test(test_credit), cmocka_unit_test(test_none_sparse),
+        cmocka_unit_test(test_shorter), cmocka_unit_test(test_first_length),
+        cmocka_unit_test(test_no_room)};
     return cmocka_run_group_tests_name("engine/credit", tests, NULL, NULL);
 }
