@@ -492,12 +492,41 @@ static void looked_at_while_moving(void **state) {
     assert_int_equal(l.answers[1][FX_PASS_FOUND], 0);
 }
 
+/* ---- Room in advance ---- */
+
+/* Once, for an empty table that never grew, and only with memory; keys are found as ever. */
+static void presized(void **state) {
+    fixture *f = *state;
+    const fx_directory *first = f->table.directory;
+    fx_mem_fail_after(1, true);
+    assert_false(fx_table_presize(&f->table, KEYS));
+    fx_mem_fail_after(0, false);
+    assert_ptr_equal(f->table.directory, first);
+    assert_true(insert(f, 0));
+    expect(f, 0, false);
+    remove_key(f, 0);
+    assert_true(fx_table_presize(&f->table, KEYS));
+    const fx_directory *larger = f->table.directory;
+    assert_ptr_not_equal(larger, first);
+    assert_true(fx_table_presize(&f->table, 50 * KEYS)); /* it has some already */
+    assert_ptr_equal(f->table.directory, larger);
+    for (uint32_t i = 0; i < 2000; i++) {
+        assert_true(insert(f, i));
+    }
+    for (uint32_t i = 0; i < 2000; i++) {
+        expect(f, i, false);
+    }
+    expect_sound(f);
+    fx_table never = {.directory = NULL}; /* its init failed */
+    fx_table_deinit(&never);
+}
+
 #define TABLE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TABLE_TEST(random_keys),           TABLE_TEST(clock_goes_round), TABLE_TEST(same_tags),
         TABLE_TEST(growth_without_memory), TABLE_TEST(check_finds),      TABLE_TEST(overtaken),
-        TABLE_TEST(looked_at_while_moving)};
+        TABLE_TEST(presized), TABLE_TEST(looked_at_while_moving)};
     return cmocka_run_group_tests_name("index/table_faults", tests, NULL, NULL);
 }
