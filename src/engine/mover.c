@@ -56,8 +56,8 @@ static feox_status read_segment(fx_flusher *flusher, fx_mover *mover,
         }
     }
     int error = 0;
-    FX_ASSERT(start >= mover->buffer_from);
-    if (start + size > mover->buffer_from + mover->buffer_size) {
+    if (!FX_CHECK(start >= mover->buffer_from) ||
+        start + size > mover->buffer_from + mover->buffer_size) {
         mover->buffer_from = start;
         mover->buffer_size = read_ahead(flusher, segment, start, size);
         error = fx_volume_read(flusher, start, mover->buffer, mover->buffer_size);

@@ -115,8 +115,7 @@ int fx_staging_sync(fx_staging *staging) {
 }
 
 void fx_staging_trim(fx_staging *staging) {
-    FX_ASSERT(staging->under_way == 0);
-    for (unsigned i = 1; i < FX_STAGING_SLOTS; i++) {
+    for (unsigned i = 1; i < FX_STAGING_SLOTS && FX_CHECK(staging->under_way == 0); i++) {
         fx_mem_unmap(staging->slots[i].buffer, FX_SEGMENT_SIZE_MAX);
         staging->slots[i].buffer = NULL;
     }
