@@ -316,16 +316,6 @@ uint64_t fx_extents_tail(const fx_extents *extents, uint64_t file_blocks) {
     return run->block + run->count == file_blocks ? run->block : file_blocks;
 }
 
-bool fx_extents_trim_tail(fx_extents *extents, uint64_t file_blocks, uint64_t *new_end_out) {
-    *new_end_out = fx_extents_tail(extents, file_blocks);
-    if (*new_end_out == file_blocks) {
-        return false;
-    }
-    extents->free_blocks -= file_blocks - *new_end_out;
-    run_remove(extents, of_place(fx_rbtree_last(&extents->by_place)));
-    return true;
-}
-
 bool fx_extents_next(const fx_extents *extents, uint64_t block, fx_extent *out) {
     fx_extents_node *node = run_above(extents, block);
     *out = node != NULL ? node->run : (fx_extent){0, 0};

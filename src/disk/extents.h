@@ -85,12 +85,6 @@ bool fx_extents_reserve(fx_extents *extents, uint64_t block, uint64_t count);
 /* Where the used part of a file of file_blocks ends: file_blocks itself if its last block is used.
  */
 uint64_t fx_extents_tail(const fx_extents *extents, uint64_t file_blocks);
-/* Takes the free run at the end of the file, so that the file can be cut to *new_end_out. False:
- * there is none, *new_end_out is file_blocks. If the cut fails, fx_extents_add_free puts the run
- * back, and needs no memory if nothing was released in between. To cut less, fx_extents_tail and
- * fx_extents_reserve. */
-bool fx_extents_trim_tail(fx_extents *extents, uint64_t file_blocks, uint64_t *new_end_out);
-
 /* The first run that ends above `block`; false: none. Walks all runs: start with 0, go on with the
  * end of the last one. */
 bool fx_extents_next(const fx_extents *extents, uint64_t block, fx_extent *out);

@@ -280,14 +280,6 @@ void fx_wbuf_delete(fx_wbuf *wbuf, const fx_entry *entry, uint64_t location, uin
     slot->record = NULL;
 }
 
-void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to) {
-    uint64_t location = fx_record_location(from);
-    fx_record_set_location(to, location);
-    if ((location & FX_LOCATION_DIRTY) != 0) {
-        location_entry(wbuf, location)->record = to;
-    }
-}
-
 bool fx_wbuf_full(const fx_wbuf *wbuf) {
     const fx_wbuf_half *half = &wbuf->halves[wbuf->open];
     return half->used + half->large_bytes >= wbuf->size_max;

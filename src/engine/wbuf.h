@@ -85,8 +85,6 @@ void fx_wbuf_delete(fx_wbuf *wbuf, const fx_entry *entry, uint64_t location, uin
  * flight, which then nobody may be writing; what it was to replace stays as it is. Only for an
  * entry that replaced no other in its half. False: it is not there. O(entries). */
 bool fx_wbuf_cancel(fx_wbuf *wbuf, uint64_t version, bool flight);
-/* The record moves in memory without a new version (eviction): its entry, if any, follows. */
-void fx_wbuf_move(fx_wbuf *wbuf, fx_record *from, fx_record *to);
 /* Bytes waiting in the open half (large values included) are past the bound. */
 bool fx_wbuf_full(const fx_wbuf *wbuf);
 /* So much that the background is to write them before writers must. */

@@ -96,15 +96,6 @@ static void do_delete(model *m, unsigned k) {
     m->version[k] = 0;
 }
 
-static void do_move(model *m, unsigned k) {
-    if (m->record[k] != NULL) {
-        fx_record *a = &m->slots[k][0].record;
-        fx_record *to = m->record[k] == a ? &m->slots[k][1].record : a;
-        fx_wbuf_move(&m->wbuf, m->record[k], to);
-        m->record[k] = to;
-    }
-}
-
 static void do_cut(model *m) {
     fx_wbuf_cut(&m->wbuf);
     memcpy(m->cut_version, m->version, sizeof m->version);
@@ -184,9 +175,6 @@ static void test_model(void **state) {
                     assert_true(since == 0 || m->wbuf.halves[m->wbuf.open].first_ns == since);
                     m->flying = false;
                 }
-                break;
-            case 3:
-                do_move(m, k);
                 break;
             default:
                 if (fx_rng_below(&rng, 3) == 0) {
