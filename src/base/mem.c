@@ -21,6 +21,12 @@ extern int mallctl(const char *name, void *old, size_t *old_size, void *fresh, s
     __attribute__((weak));
 extern int malloc_trim(size_t keep) __attribute__((weak)); /* glibc */
 
+/* ThreadSanitizer does not hear of mremap, and would hold what was at the new address before
+ * against whoever has it now. */
+#if defined(__SANITIZE_THREAD__)
+#define FX_NO_MREMAP 1
+#endif
+
 static uint64_t fail_countdown; /* 0: off; 1: the next allocation fails */
 static bool fail_sticky;
 static uint64_t fail_count;
@@ -153,11 +159,20 @@ void *fx_mem_remap(void *memory, size_t old_size, size_t new_size) {
     if (memory == NULL) {
         return fx_mem_map(new_size, 4096);
     }
+#ifdef FX_NO_MREMAP
+    void *moved = fx_mem_map(new_size, 4096);
+    if (moved != NULL) {
+        memcpy(moved, memory, old_size < new_size ? old_size : new_size);
+        fx_mem_unmap(memory, old_size);
+    }
+    return moved;
+#else
     if (must_fail()) {
         return NULL;
     }
     void *moved = mremap(memory, old_size, new_size, MREMAP_MAYMOVE);
     return moved != MAP_FAILED ? moved : NULL;
+#endif
 }
 
 void fx_mem_unmap(void *memory, size_t size) {

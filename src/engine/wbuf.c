@@ -25,8 +25,8 @@
 #define LOCATION_HALF 0x4000000000000000u
 #define LOCATION_INDEX 0xffffffffu
 /* What an empty half keeps of its memory. */
-#define KEEP_BYTES (1u << 20)
-#define KEEP_ENTRIES (KEEP_BYTES / 64)
+#define KEEP_BYTES (256u << 10)
+#define KEEP_ENTRIES 4096u
 /* Bytes of the next record that are asked for ahead. */
 #define PREFETCH_MAX 256u
 

@@ -88,7 +88,9 @@ static void thousands_of_short_threads(void **state) {
     uint64_t now = memory_used(k->store);
     printf("%llu threads: %llu bytes, %llu after a quarter of them\n", (unsigned long long)threads,
            (unsigned long long)now, (unsigned long long)settled);
-    assert_true(now <= settled + (1 << 20));
+    /* Values that wait for readers to go, and write buffers, are as much as they happen to be, some
+     * MiB; half a KiB for each of 7,500 threads would be more. */
+    assert_true(now <= settled + (4u << 20));
     kit_expect_bytes(k, "total", 5, &(uint64_t){((threads + 15) / 16 * 16 + 6) / 7}, 8);
     campaign_end(&c);
 }
