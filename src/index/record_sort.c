@@ -111,6 +111,9 @@ static void sort_from(item *items, item *spare, size_t count, size_t at, unsigne
         }
         return;
     }
+    if (at % 8 == 0 && at > 0 && count > 1) {
+        load_heads(items, count, at); /* those before are the same in all */
+    }
     insertion_sort(items, count);
 }
 
