@@ -493,8 +493,11 @@ static feox_status load(fx_recovery *r) {
         return fx_rescue_load(r);
     }
     status = status == FEOX_OK ? fx_replay_read(r) : status;
+    /* A forged table may claim more than the file can hold. */
+    uint64_t most = r->file_blocks * (FX_BLOCK_SIZE / FX_RECORD_SIZE_MIN);
+    uint64_t keys = flusher->segments.live_records;
     status = status == FEOX_OK
-                 ? fx_commit_recovery_expect(flusher->engine, flusher->segments.live_records)
+                 ? fx_commit_recovery_expect(flusher->engine, keys < most ? keys : most)
                  : status;
     status = status == FEOX_OK ? load_table(r) : status;
     status = status == FEOX_OK ? fx_replay_load(r) : status;

@@ -330,8 +330,16 @@ static inline bool take_copied(feox_cursor *c, feox_slice *key_out, feox_slice *
     return true;
 }
 
+/* As many pairs were handed out as were asked for. */
+static inline bool is_spent(const feox_cursor *c) {
+    return c->limit != 0 && c->handed_out == c->limit;
+}
+
 static feox_status next_pair(feox_cursor *c, feox_slice *key_out, feox_slice *value_out) {
     bool want = value_out != NULL && (c->flags & FEOX_KEYS_ONLY) == 0;
+    if (is_spent(c)) {
+        return FEOX_END;
+    }
     for (;;) {
         if (c->next == c->count) {
             feox_status status = c->at_end ? FEOX_END : fill_window(c);
@@ -413,12 +421,9 @@ feox_status feox_cursor_open(feox_store *store, const feox_range *range, feox_cu
 
 feox_status feox_cursor_next(feox_cursor *cursor, feox_slice *key_out, feox_slice *value_out) {
     feox_status status = cursor != NULL ? fx_store_enter(cursor->store) : FEOX_ERR_ARGUMENT;
-    if (FX_LIKELY(status == FEOX_OK)) {
-        if (FX_UNLIKELY(cursor->limit != 0 && cursor->handed_out == cursor->limit)) {
-            status = FEOX_END;
-        } else if (FX_LIKELY(take_copied(cursor, key_out, value_out))) {
-            return FEOX_OK;
-        }
+    if (FX_LIKELY(status == FEOX_OK && !is_spent(cursor) &&
+                  take_copied(cursor, key_out, value_out))) {
+        return FEOX_OK;
     }
     if (key_out != NULL) {
         *key_out = (feox_slice){0};
