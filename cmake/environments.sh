@@ -43,7 +43,7 @@ else
     short='^(api/(durable|fork|memory_limit|open_close|options|persistence)|cli/import'
     short+='|model/store_model|fault/(async_)?kill)$'
     selection=(-R "$short")
-    export FEOX_KILLS=${FEOX_KILLS:-4}
+    export FEOX_KILLS=${FEOX_KILLS:-4} FEOX_MODEL_STEPS=${FEOX_MODEL_STEPS:-600}
 fi
 unset FEOX_LONG # rows are many
 broken=0
@@ -103,7 +103,7 @@ run() {
             return
         fi
     fi
-    env TMPDIR="${scratch:-${TMPDIR:-/tmp}}" "$@" ctest --test-dir "$build" -j "$jobs" \
+    env TMPDIR="${scratch:-${TMPDIR:-/tmp}}" "$@" ctest --test-dir "$build" -j $((jobs + 1)) \
         "${selection[@]}" --output-junit "$xml" --test-output-size-passed 1000000 \
         --test-output-size-failed 1000000 >"$logs/env-$row.log" 2>&1
     if [ -s "$xml" ]; then

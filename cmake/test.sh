@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [--long]: installs what is missing, builds everything, runs every suite, and ends with
-# "N passed, N failed". --long lets the tests that know FEOX_LONG run for as long as they like.
+# "N passed, N failed". --long takes an hour or more: the campaigns of release are whole, all
+# mutants are tried, and the other builds leave nothing out.
 #
 #   release   everything, the packages seen from outside, and other environments
 #   debug     what runs the library but for the longest campaigns, with the slow assertions
@@ -15,15 +16,16 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 jobs=${FEOX_JOBS:-$(nproc)}
 started=$SECONDS
+long=
 timeout=240 # seconds for one test program
 fuzz_seconds=5 # for each harness
 
 for argument in "$@"; do
     case $argument in
     --long)
-        export FEOX_LONG=1
+        long=1
         timeout=7200
-        fuzz_seconds=1200
+        fuzz_seconds=300
         ;;
     *)
         echo "usage: cmake/test.sh [--long]" >&2
@@ -92,7 +94,7 @@ suite() {
 # The same programs in other places; a line for each.
 environments() {
     local begin=$SECONDS
-    cmake/environments.sh "$root/build/release" "$logs" "$jobs" ${FEOX_LONG:+--long} ||
+    cmake/environments.sh "$root/build/release" "$logs" "$jobs" ${long:+--long} ||
         failed_steps=$((failed_steps + $?))
     printf '%-16s run in %d s\n' "environments" $((SECONDS - begin))
 }
@@ -121,6 +123,16 @@ tsan_runner() {
     return 1
 }
 
+# How to start what need not meet a disk again, after release and asan: its files are in memory, if
+# there is room.
+in_memory() {
+    local room
+    room=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)
+    if [ -z "${TMPDIR:-}" ] && [ "${room:-0}" -gt $((6 << 20)) ] && [ -w /dev/shm ]; then
+        echo "env TMPDIR=/dev/shm"
+    fi
+}
+
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
@@ -141,18 +153,21 @@ tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue
 tsan_not+='|engine/(flusher|group|check_disk|fetch|space|limbo|probe|commit|mover)'
 tsan_not+='|index/(table|slab|record_sort)|store/(check|write)|cli/faults'
 tsan_not+='|fault/(full_disk|memory_growth)|api/(compact|salvage|ttl|memory_limit)|stress/plateau'
-if [ -n "${FEOX_LONG:-}" ]; then
+if [ -n "$long" ]; then
     debug_not=$once
     asan_not=$once
     tsan_not=$once
 fi
-runner=
+runner=${long:+env FEOX_LONG=1}
 step clang build_clang
 step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments &&
     step valgrind memcheck
+runner=$(in_memory)
 step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$debug_not)$"
+runner=
 step asan build asan -DCMAKE_BUILD_TYPE=Asan && suite asan -E "^($once|$asan_not)$"
-if runner=$(tsan_runner); then
+if way=$(tsan_runner); then
+    runner="$(in_memory) $way"
     step tsan build tsan -DCMAKE_BUILD_TYPE=Tsan && suite tsan -L threads -E "^($tsan_not)$"
 else
     echo "skipped: all of tsan: ThreadSanitizer cannot start a program on this machine"
@@ -164,7 +179,7 @@ case $? in
 *) failed_steps=$((failed_steps + 1)) ;;
 esac
 
-if [ -n "${FEOX_LONG:-}" ]; then
+if [ -n "$long" ]; then
     FEOX_JOBS=$jobs FEOX_LOGS=$logs cmake/coverage.sh
     case $? in
     0 | 77) ;;

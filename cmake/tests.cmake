@@ -30,6 +30,10 @@ add_executable(test_under ${PROJECT_SOURCE_DIR}/tests/support/under.c
   $<TARGET_OBJECTS:feox_test_support> $<TARGET_OBJECTS:feox_objects>)
 target_link_libraries(test_under PRIVATE feox_test_flags ${URING_ARCHIVE} Threads::Threads)
 
+# These take longest: started first, they leave no processor idle at the end.
+set(FEOX_TESTS_LONG sim/exhaustive fault/device model/linear fault/hostile fault/memory
+  fault/memory_loop sim/crash model/spin fault/kill_points fault/kill fault/openers)
+
 # A test that hangs is a failure: two minutes is far above what any takes under a sanitizer.
 set(FEOX_TEST_TIMEOUT 120 CACHE STRING "Seconds that one test program may take")
 foreach(source ${FEOX_TESTS_FOUND})
@@ -67,6 +71,9 @@ foreach(source ${FEOX_TESTS_FOUND})
   endif()
   add_test(NAME ${name} COMMAND ${target})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${FEOX_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
+  if(name IN_LIST FEOX_TESTS_LONG)
+    set_tests_properties(${name} PROPERTIES COST 500)
+  endif()
   # ThreadSanitizer looks at what runs threads; pure functions it would only slow down.
   if(name MATCHES "^(index|disk|engine|store|api|model|stress|fault)/" AND
      NOT name MATCHES "^(store/json|disk/(extents|format|superblock|journal))")

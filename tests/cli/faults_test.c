@@ -556,9 +556,7 @@ static int setup(void **state) {
 
 /* Thousands of files are made; what is tested is not the disk. */
 int main(void) {
-    if (access("/dev/shm", W_OK) == 0) {
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {cmocka_unit_test(export_of_a_moment),
                                        cmocka_unit_test(damaged_when_opened),
                                        cmocka_unit_test(every_fault)};

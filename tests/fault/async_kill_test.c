@@ -4,8 +4,8 @@
  * The writes are steps of a total order: an even step 2n puts n into one of a few keys, step 2n + 1
  * raises a counter to n + 1. So each key is written again while its last write is still hidden, and
  * a state holds some number of steps, neither less nor more. What the child is told and what it
- * reads goes into a page that outlives it. FEOX_KILLS is the number of rounds (default 15),
- * FEOX_SEED the seed. Limits as in fault/kill.
+ * reads goes into a page that outlives it. FEOX_KILLS is the number of rounds (default 15,
+ * with FEOX_LONG=1 300), FEOX_SEED the seed. Limits as in fault/kill.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -158,7 +158,7 @@ static void what_was_reported_or_read_is_there(void **state) {
     campaign c;
     campaign_begin(&c, "C2 kills, writes in flight");
     uint64_t random = kit_seed("what_was_reported_or_read_is_there");
-    uint64_t kills = kit_env_number("FEOX_KILLS", 15);
+    uint64_t kills = kit_env_number("FEOX_KILLS", getenv("FEOX_LONG") != NULL ? 300 : 15);
     page *p = mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(p != MAP_FAILED);
     victim_job job = {.path = fx_temp_fresh("async"), .work = work, .context = p};

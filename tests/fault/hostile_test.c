@@ -68,7 +68,7 @@ static hostile *make(bool with_groups) {
 
 /* One bit in so many is flipped, besides all that lead to others. */
 static uint64_t stride(void) {
-    uint64_t shortly = KIT_SLOW ? 421 : 23;
+    uint64_t shortly = KIT_SLOW ? 1201 : 23;
     uint64_t longer = KIT_SLOW ? 23 : 1;
     return is_long() ? longer : shortly;
 }

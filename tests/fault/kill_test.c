@@ -3,7 +3,8 @@
  *
  * A child writes until it is killed; the parent opens the file and compares it with what the child
  * had been promised (support/prefix.h, support/ledger.h); then the next child goes on, on the same
- * file, from that state. FEOX_KILLS is the number of rounds (default 15), FEOX_SEED the seed.
+ * file, from that state. FEOX_KILLS is the number of rounds (default 15, with FEOX_LONG=1 300),
+ * FEOX_SEED the seed.
  * What this cannot show: a killed process leaves the system's caches as they are, so a write that
  * was not flushed is there all the same. fault/shutdown is for that.
  */
@@ -19,7 +20,7 @@
 #include "support/victim.h"
 
 static uint64_t kills(void) {
-    return kit_env_number("FEOX_KILLS", 15);
+    return kit_env_number("FEOX_KILLS", getenv("FEOX_LONG") != NULL ? 300 : KIT_SLOW ? 8 : 15);
 }
 
 /* Some die while opening, most while writing. */

@@ -236,9 +236,7 @@ static void with_values_on_disk(void **state) {
 
 /* What is tested is not the disk. */
 int main(void) {
-    if (access("/dev/shm", W_OK) == 0) {
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {KIT_TEST(while_it_grows), KIT_FILE(with_values_on_disk)};
     return cmocka_run_group_tests_name("fault/memory_growth", tests, NULL, NULL);
 }

@@ -652,9 +652,7 @@ static void values_on_disk(void **state) {
 
 /* Thousands of files are made; what is tested is not the disk. */
 int main(void) {
-    if (access("/dev/shm", W_OK) == 0) {
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {
         KIT_TEST(every_call),
         KIT_FILE(every_call_durable),

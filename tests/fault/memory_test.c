@@ -474,6 +474,7 @@ static int end(void **state) {
 }
 
 int main(void) {
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {
         KIT_TEST(writes_fail_whole),   KIT_TEST(more_writes_fail_whole),
         KIT_TEST(reads_fail_whole),

@@ -4,7 +4,7 @@
  * FS_IOC_SHUTDOWN with NOLOGFLUSH is the system's own simulation of a power cut: the journal in
  * memory is thrown away and every later transfer fails. A child writes meanwhile; it must see the
  * failure, stay read-only and be able to close. FEOX_SHUTDOWNS is the number of rounds of each test
- * (default 5), FEOX_SEED the seed.
+ * (default 5, with FEOX_LONG=1 40), FEOX_SEED the seed.
  *
  * Two ways, because each shows what the other cannot:
  *   journal  the image lies among the temporary files, and what reached the loop device stays there
@@ -46,8 +46,10 @@ typedef struct place {
 } place;
 
 #define PLACE(type, way, cache)                                                                    \
-    { type, cache, "C3 shutdowns, " type " " way ", increments",                                   \
-      "C3 shutdowns, " type " " way ", prefixes" }
+    {                                                                                              \
+        type, cache, "C3 shutdowns, " type " " way ", increments",                                 \
+            "C3 shutdowns, " type " " way ", prefixes"                                             \
+    }
 
 static place ext4_journal = PLACE("ext4", "journal", false);
 static place ext4_cache = PLACE("ext4", "cache", true);
@@ -161,7 +163,7 @@ static void run_and_shut_down(const victim_job *job, disk *d, uint64_t round, ui
 }
 
 static uint64_t shutdowns(void) {
-    return kit_env_number("FEOX_SHUTDOWNS", KIT_SLOW ? 2 : 5);
+    return kit_env_number("FEOX_SHUTDOWNS", getenv("FEOX_LONG") != NULL ? 40 : KIT_SLOW ? 2 : 5);
 }
 
 static void acknowledged_increments_are_there(void **state) {

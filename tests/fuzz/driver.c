@@ -4,7 +4,7 @@
  *
  * Each mutation follows from the seed, its number and the names of the files alone, so a failure
  * comes again. An input that fails, or takes more than a minute, is left in ./crash-NAME, which can
- * be given in the place of a directory. FEOX_LONG=1 makes a hundred times as many mutations.
+ * be given in the place of a directory. FEOX_LONG=1 makes ten times as many mutations.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -204,7 +204,7 @@ int main(int count, char **words) {
     }
     const char *text = getenv("FEOX_SEED");
     seed = text != NULL ? strtoull(text, NULL, 0) : seed;
-    runs = getenv("FEOX_LONG") != NULL ? runs * 100 : runs;
+    runs = getenv("FEOX_LONG") != NULL ? runs * 10 : runs;
     printf("%s: FEOX_SEED=%llu\n", name, (unsigned long long)seed);
     (void)fflush(stdout);
     watch();

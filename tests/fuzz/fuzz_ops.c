@@ -21,9 +21,7 @@ int LLVMFuzzerInitialize(int *count, char ***words) {
     (void)count;
     (void)words;
     fuzz_begin();
-    if (access("/dev/shm", W_OK) == 0) {
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fx_temp_in_memory();
     return 0;
 }
 

@@ -67,6 +67,7 @@ static void test_large(void **state) {
 }
 
 int main(void) {
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_small), cmocka_unit_test(test_large)};
     return cmocka_run_group_tests_name("issues/mended_record_lost", tests, NULL, NULL);
 }

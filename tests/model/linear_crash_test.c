@@ -5,7 +5,8 @@
  * stays.
  *
  * One round in two the whole store is durable; else a third of the writes are, and feox_flush is
- * among the calls. FEOX_KILLS is the number of rounds (default 40), FEOX_SEED the seed.
+ * among the calls. FEOX_KILLS is the number of rounds (default 40, with FEOX_LONG=1
+ * 300), FEOX_SEED the seed.
  */
 #define _GNU_SOURCE
 #include "support/campaign.h"
@@ -129,7 +130,7 @@ static void killed_and_opened_again(void **state) {
     campaign c;
     campaign_begin(&c, "C2 kills, histories that go on");
     uint64_t random = kit_seed("killed_and_opened_again");
-    uint64_t kills = kit_env_number("FEOX_KILLS", getenv("FEOX_LONG") != NULL ? 800 : 40);
+    uint64_t kills = kit_env_number("FEOX_KILLS", getenv("FEOX_LONG") != NULL ? 300 : 40);
     uint64_t undecided = 0;
     uint64_t visited = 0;
     uint64_t pending = 0;

@@ -5,7 +5,7 @@
  * deletes the keys and sometimes writes them; after it the main thread reads them: all of that is
  * history too. A store serves all histories of a test, so the keys have pasts.
  *
- * FEOX_SEED repeats the calls, but not the moments at which threads meet. FEOX_LONG=1 takes twenty
+ * FEOX_SEED repeats the calls, but not the moments at which threads meet. FEOX_LONG=1 takes eight
  * times as many histories, FEOX_HISTORIES=n times n.
  */
 #define _GNU_SOURCE
@@ -146,7 +146,7 @@ static void play(team *t, uint64_t *random, uint64_t seed) {
 
 static uint64_t how_many(uint64_t histories) {
     histories = KIT_SLOW ? histories / 12 : histories;
-    histories *= getenv("FEOX_LONG") != NULL ? 20 : 1;
+    histories *= getenv("FEOX_LONG") != NULL ? 8 : 1;
     return histories * kit_env_number("FEOX_HISTORIES", 1);
 }
 

@@ -543,7 +543,7 @@ static bool is_chosen(uint64_t number) {
         return true;
     }
     const char *text = getenv("FEOX_SIM_PART");
-    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 60;
+    uint64_t of = text != NULL ? strtoull(text, NULL, 0) : getenv("FEOX_LONG") != NULL ? 1 : 65;
     return fx_checksum(&number, sizeof number, sim.seed) % of == 0;
 }
 

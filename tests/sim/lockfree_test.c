@@ -68,8 +68,8 @@ static void test_litmus(void **state) {
 static void test_schedules(void **state) {
     (void)state;
     bool is_long = getenv("FEOX_LONG") != NULL;
-    uint64_t schedules = is_long ? 50000000 : 1000000;
-    double seconds = is_long ? 1200 : 30;
+    uint64_t schedules = is_long ? 50000000 : 1100000;
+    double seconds = is_long ? 600 : 30;
     size_t wanted = 0;
     campaign c;
     campaign_begin(&c, "C8 schedules");

@@ -134,9 +134,7 @@ static void without_memory(void **state) {
 
 /* What is tested is not the disk. */
 int main(void) {
-    if (access("/dev/shm", W_OK) == 0) {
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fx_temp_in_memory();
     const struct CMUnitTest tests[] = {KIT_TEST(plain_lines), KIT_FILE(lines_of_keys),
                                        KIT_FILE(much_is_copied), KIT_FILE(without_memory)};
     return cmocka_run_group_tests_name("store/check", tests, NULL, NULL);

@@ -50,6 +50,12 @@ static void remove_all(void) {
     }
 }
 
+void fx_temp_in_memory(void) {
+    if (access("/dev/shm", W_OK) == 0) {
+        (void)setenv("TMPDIR", "/dev/shm", 0);
+    }
+}
+
 static const char *directory_locked(void) {
     if (owner == 0) {
         const char *parent = getenv("TMPDIR");

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Puts the directory into memory (/dev/shm), where that can be and TMPDIR says nothing else: for
+ * tests that are not about the disk. Before any other call, and before there are threads. */
+void fx_temp_in_memory(void);
 /* The directory, without a slash at the end. Lives until exit. */
 const char *fx_temp_dir(void);
 /* DIRECTORY/name; whether it exists is the caller's business. Lives until exit. */
