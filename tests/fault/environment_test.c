@@ -519,7 +519,7 @@ static void forks_under_load(void **state) {
         loads[i] = (load){k->store, i, 0, FEOX_OK, &stop};
         assert_int_equal(pthread_create(&threads[i], NULL, write_on, &loads[i]), 0);
     }
-    int forks = kit_env_number("FEOX_LONG", 0) != 0 ? 1000 : KIT_SLOW ? 12 : k->file ? 160 : 40;
+    int forks = kit_env_number("FEOX_LONG", 0) != 0 ? 500 : KIT_SLOW ? 12 : k->file ? 160 : 40;
     campaign c;
     campaign_begin(&c, k->file ? "C13 forks, flushes, file" : "C13 forks, flushes, memory");
     for (int round = 0; round < forks; round++) {

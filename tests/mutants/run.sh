@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # run.sh [--all | NAME...]: the tests, tested. In a copy of the sources each patch here plants one
 # bug; the test that the patch names must then fail, and must pass without it. Without arguments
-# five of those that take little time, others every day (FEOX_SEED=n for another five); --all, or
-# FEOX_LONG=1, all of them. Exit status 77: what this needs is not here.
+# five of those that take little time, with FEOX_LONG=1 a hundred of all, others every day
+# (FEOX_SEED=n for those of another day); --all: all. Exit status 77: what this needs is not here.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 jobs=${FEOX_JOBS:-$(nproc)}
-some=5
+some=${FEOX_LONG:+100}
+some=${some:-5}
 began=$SECONDS
 
 for tool in patch cmake ninja; do
@@ -23,17 +24,17 @@ header() {
 }
 
 patches=()
-if [ $# -eq 0 ] && [ -z "${FEOX_LONG:-}" ]; then
-    quick=()
+if [ $# -eq 0 ]; then
+    choice=()
     for patch in "$here"/*.patch; do
-        [ -n "$(header "$patch" Slow)" ] || quick+=("$patch")
+        [ -n "$(header "$patch" Slow)" ] && [ -z "${FEOX_LONG:-}" ] || choice+=("$patch")
     done
     turn=${FEOX_SEED:-$(date +%j)}
     for ((i = 0; i < some; i++)); do # far apart: neighbours are about the same file
-        patches+=("${quick[(10#$turn * some + i) * 61 % ${#quick[@]}]}")
+        patches+=("${choice[(10#$turn * some + i) * 61 % ${#choice[@]}]}")
     done
     echo "FEOX_SEED=$turn"
-elif [ $# -eq 0 ] || [ "$1" = --all ]; then
+elif [ "$1" = --all ]; then
     patches=("$here"/*.patch)
 else
     for name in "$@"; do # with its number or without

@@ -334,18 +334,15 @@ static bool cut_at(work do_it, uint64_t seed, uint64_t n, uint64_t m, bool *seco
 
 static void cut_everywhere(work do_it) {
     uint64_t seed = seed_of();
-    uint64_t rounds = is_long() ? 40 : 1;
     unsigned cases = 0;
-    for (uint64_t round = 0; round < rounds; round++) {
-        bool second;
-        for (uint64_t n = 1; cut_at(do_it, seed + round, n, 0, &second); n++) {
+    bool second;
+    for (uint64_t n = 1; cut_at(do_it, seed, n, 0, &second); n++) {
+        cases++;
+        uint64_t m = is_long() ? 1 : 1 + n % 5;
+        uint64_t last = is_long() ? 6 : n % 2 == 0 ? m : 0;
+        for (; m <= last; m++) {
+            (void)cut_at(do_it, seed, n, m, &second);
             cases++;
-            uint64_t m = is_long() ? 1 : 1 + (n + round) % 5;
-            uint64_t last = is_long() ? 12 : n % 2 == 0 ? m : 0;
-            for (; m <= last; m++) {
-                (void)cut_at(do_it, seed + round, n, m, &second);
-                cases++;
-            }
         }
     }
     print_message("%u power cuts\n", cases);
