@@ -3,7 +3,7 @@
 # "N passed, N failed". --long takes an hour or more: the campaigns of release are whole, a hundred
 # mutants are tried, and the other builds leave nothing out.
 #
-#   release   everything, the packages seen from outside, and other environments
+#   release   what users get, the packages seen from outside, and other environments
 #   debug     what runs the library but for the longest campaigns, with the slow assertions
 #   asan      all that runs the library, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs threads, under ThreadSanitizer
@@ -139,8 +139,10 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 second_deadlock_stack=1}
 
 # What only reads sources or packages, or decides by itself what runs when, need not run again in
 # every build. Campaigns that live by their number run in release and in one build that looks
-# closer: with assertions, or under a sanitizer. --long runs them in every build.
+# closer: with assertions, or under a sanitizer; a few of one thread only in the latter. --long runs
+# them in every build.
 once='tidy|package|store/json_(differential|suite)|sim/lockfree|model/spin|mutants'
+release_not='sim/crash|fault/memory(_loop)?|cli/faults'
 debug_not='fault/(hostile|shutdown|environment|memory|memory_loop|device|kill_points|full_kill)'
 debug_not+='|fault/(full_disk|kill|openers)|model/(linear|linear_crash|collision)|sim/exhaustive'
 debug_not+='|engine/refusal|stress/(lifetimes|plateau|larger_than_memory)|cli/(commands|kill)'
@@ -150,18 +152,19 @@ asan_not+='|issues/(info_without_time_left|insert_seen_not_scanned)'
 # One thread each, or threads that other tests have too.
 tsan_not='fault/(hostile|memory|memory_loop|device|kill_points|full_kill)|model/collision'
 tsan_not+='|api/million|engine/(refusal|images|ring|sweeper|tails|recover|rescue|check|hidden)'
-tsan_not+='|engine/(flusher|group|check_disk|fetch|space|limbo|probe|commit|mover)'
-tsan_not+='|index/(table|slab|record_sort)|store/(check|write)|cli/faults'
+tsan_not+='|engine/(flusher|group|check_disk|fetch|space|limbo|probe|commit|mover|credit|reader)'
+tsan_not+='|index/(table|slab|record_sort)|disk/segments|store/(check|write)|cli/faults'
 tsan_not+='|fault/(full_disk|memory_growth)|api/(compact|salvage|ttl|memory_limit)|stress/plateau'
 if [ -n "$long" ]; then
+    release_not=none
     debug_not=$once
     asan_not=$once
     tsan_not=$once
 fi
 runner=${long:+env FEOX_LONG=1}
 step clang build_clang
-step release build release -DCMAKE_BUILD_TYPE=Release && suite release && environments &&
-    step valgrind memcheck
+step release build release -DCMAKE_BUILD_TYPE=Release && suite release -E "^($release_not)$" &&
+    environments && step valgrind memcheck
 runner=$(in_memory)
 step debug build debug -DCMAKE_BUILD_TYPE=Debug && suite debug -E "^($once|$debug_not)$"
 runner=

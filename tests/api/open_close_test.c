@@ -344,6 +344,16 @@ static uint64_t signals_taken(const char *thread) {
     return others & ~blocked;
 }
 
+/* valgrind lets the five of a wrong instruction through to a thread that it is just running. */
+static uint64_t signals_taken_at_rest(const char *task) {
+    uint64_t taken = signals_taken(task);
+    for (int tries = 0; tries < 200 && taken != 0; tries++) {
+        kit_sleep_ms(5);
+        taken = signals_taken(task);
+    }
+    return taken;
+}
+
 /* A signal is for the host: none of the library's threads can be given one. */
 static void signals_are_not_for_our_threads(void **state) {
     (void)state;
@@ -369,7 +379,7 @@ static void signals_are_not_for_our_threads(void **state) {
         for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
             if (task->d_name[0] != '.' && atoi(task->d_name) != gettid()) {
                 threads++;
-                assert_int_equal(signals_taken(task->d_name), 0);
+                assert_int_equal(signals_taken_at_rest(task->d_name), 0);
             }
         }
         assert_true(threads >= (backends[i] == FEOX_IO_THREADS ? 3 : 1));
