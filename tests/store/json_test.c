@@ -293,6 +293,7 @@ static void test_pointers(void **state) {
     PATCHED("{\"a/b\":{\"c~d\":1}}", "[{\"op\":\"remove\",\"path\":\"/a~1b/c~0d\"}]",
             "{\"a/b\":{}}");
     REFUSED("{\"a~2\":1,\"a\":1}", "[{\"op\":\"remove\",\"path\":\"/a~2\"}]");
+    REFUSED("{\"a~\":1,\"a/\":1}", "[{\"op\":\"remove\",\"path\":\"/a~2\"}]");
     REFUSED("{\"a~\":1}", "[{\"op\":\"remove\",\"path\":\"/a~\"}]");
     REFUSED("{}", "[{\"op\":\"add\",\"path\":\"/~\",\"value\":1}]");
     REFUSED("{\"a\":1}", "[{\"op\":\"remove\",\"path\":\"a\"}]");
